@@ -1,0 +1,47 @@
+# make app and make test are all that a new machine needs: Python 3.11, make and a package index.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+IMAGE ?=
+
+.PHONY: app test caption train results bench clean .venv
+
+app: .venv
+	$(BIN)/python -m streamlit run streamlit_app.py
+
+test: .venv/.tests-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+caption: .venv
+	@test -n "$(IMAGE)" || { echo "name a photograph: make caption IMAGE=photo.jpg"; exit 2; }
+	@$(BIN)/python -m captioning "$(IMAGE)"
+
+train: .venv
+	$(BIN)/python main.py
+
+# Scores the model that ships, and writes its figures and its card.
+results: .venv
+	$(BIN)/python bleu_scorer.py --publish --beams --four-references --against human
+
+# Nothing else may run while it measures.
+bench: .venv/.tests-ready
+	$(BIN)/python bench.py
+
+clean:
+	rm -rf .venv cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Each mark is made last: an environment that broke off half-way is built again.
+.venv: .venv/.ready
+
+.venv/.ready: requirements.txt
+	@echo "setting up .venv (a few minutes and some gigabytes, once)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	@touch $@
+
+.venv/.tests-ready: .venv/.ready pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@

@@ -1,0 +1,93 @@
+"""A small random captioner that tests share: its ResNet-50 is made once a session."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet50
+
+from captioning.captioner import Captioner
+from captioning.checkpoint import Checkpoint
+from captioning.images import ImageConfig
+from captioning.model import CaptioningModel, Decoder, ModelConfig
+from captioning.vocab import END, SPECIAL_TOKENS, Vocabulary
+
+WORDS = ("a", "man", "dog", "'s", "runs", "on", "grass", "the", "red", "ball", "two", "play")
+# Sizes that differ from each other, so that one taken for another shows.
+SIZES = {"embedding_dim": 24, "attention_dim": 7, "decoder_dim": 40}
+
+
+@pytest.fixture(scope="session")
+def resnet():
+    """torchvision's ResNet-50 in eval mode, its batch norms random with statistics to match."""
+    torch.manual_seed(0)
+    network = resnet50(weights=None)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.normal_(norm.bias, std=0.3)
+        norm.momentum = 1.0  # the statistics become those of the one batch below
+    with torch.no_grad():
+        network.train()(torch.randn(4, 3, 64, 64))
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def network(resnet):
+    """A network in eval mode whose captions differ; tests leave it as it is.
+
+    As it is made, a network says the same word over and over. This one has its weights changed
+    until its captions depend on the photograph and on every word before, and some of them end.
+    """
+    network = CaptioningModel(ModelConfig(len(SPECIAL_TOKENS) + len(WORDS), **SIZES))
+    network.encoder.load_torchvision(resnet.state_dict())
+    torch.manual_seed(37)
+    network.decoder = decoder = Decoder(network.config)
+    with torch.no_grad():
+        decoder.embedding.weight.mul_(12)
+        decoder.attention.score.weight.mul_(6)
+        decoder.attention.query.weight.mul_(5)
+        decoder.lstm.weight_ih[:, : SIZES["embedding_dim"]].mul_(20)
+        decoder.lstm.weight_hh.mul_(4)
+        decoder.output_hidden.weight.mul_(8)
+        decoder.output_context.weight.mul_(0.2)
+        decoder.vocabulary.weight.mul_(4)
+        decoder.vocabulary.bias[END] += 3
+        for value in network.state_dict().values():  # so that a float16 file loses nothing
+            value.copy_(value.half())
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def pixels():
+    """Eight photographs of coarse coloured noise, as the network sees them: (8, 3, 64, 64)."""
+    coarse = torch.rand(8, 3, 4, 4, generator=torch.manual_seed(5))
+    return torch.nn.functional.interpolate(4 * coarse - 2, size=64)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(network):
+    """The network as a checkpoint for photographs of 64 x 64 pixels, a grid of 2 x 2."""
+    return Checkpoint(
+        model=network.config,
+        images=ImageConfig(size=64),
+        vocabulary=Vocabulary((*SPECIAL_TOKENS, *WORDS)),
+        weights=network.state_dict(),
+        training_images=frozenset({"00ff", "abcd"}),
+        decoding={"beam": 4, "length_penalty": 0.7},
+        provenance={"seed": 1, "stages": ["first", "second"]},
+        figures={"BLEU-4": 12.5},
+    )
+
+
+@pytest.fixture(scope="session")
+def checkpoint_path(checkpoint, tmp_path_factory):
+    """The checkpoint as a file."""
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pth"
+    checkpoint.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def captioner(checkpoint_path):
+    """The captioner of that file."""
+    return Captioner.load(checkpoint_path)
