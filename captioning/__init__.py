@@ -1,0 +1,10 @@
+"""Caption photographs, and see where the model looked for each word.
+
+>>> from captioning import Captioner
+>>> captioner = Captioner.load("model/image_captioning_model.pth")
+>>> captioner("photo.jpg").text  # doctest: +SKIP
+"""
+
+from captioning.captioner import Caption, Captioner, Failure
+
+__all__ = ["Caption", "Captioner", "Failure"]
