@@ -1,0 +1,394 @@
+"""Photographs with their captions: caption files, splits, datasets, batches, the feature cache."""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from captioning.images import ImageConfig, load_image
+from captioning.vocab import END, PAD, START, Vocabulary, tokenize
+
+# Flickr8k.token.txt as published has five captions for a photograph that was never part of it.
+ORPHANS = frozenset({"2258277193_586949ec62.jpg.1"})
+SPLITS = ("train", "dev", "test")
+_HELD_OUT_PERCENT = {"dev": 10, "test": 10}
+
+
+class DataError(ValueError):
+    """A caption file or data set that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One photograph of a data set: its name in the caption file, its file, its captions."""
+
+    name: str
+    path: Path
+    captions: tuple[str, ...]
+
+    @property
+    def references(self) -> list[list[str]]:
+        """The captions as tokens."""
+        return [tokenize(caption) for caption in self.captions]
+
+
+@dataclass(frozen=True)
+class CaptionFile:
+    """The photographs of a caption file, in its order, and remarks that its user should hear."""
+
+    photographs: tuple[Photograph, ...]
+    remarks: tuple[str, ...] = ()
+
+
+class _Row(NamedTuple):
+    line: int
+    image: str
+    caption: str
+
+
+class _Problem(NamedTuple):
+    line: int
+    text: str
+
+
+def read_captions(captions: Path, images: Path | None, skip_bad: bool = False) -> CaptionFile:
+    """Read a caption file whose photographs lie in the folder ``images``; None if not needed.
+
+    Formats, told apart by looking: Kaggle's ``captions.txt`` (CSV with the header
+    ``image,caption``) and the original ``Flickr8k.token.txt`` (``name.jpg#0<tab>caption``).
+    Raises DataError for anything that is wrong with it; with ``skip_bad``, bad rows and missing
+    photographs are left out and counted in the remarks.
+    """
+    text = _read_text(captions)
+    rows, problems = _parse(text, captions)
+    orphans = sum(row.image in ORPHANS for row in rows)
+    rows = [row for row in rows if row.image not in ORPHANS]
+    if images is not None:
+        rows, missing = _split_missing(rows, images)
+        problems += missing
+    problems.sort()
+    if problems and not skip_bad:
+        raise DataError(_describe(problems, captions))
+    if not rows:
+        raise DataError(
+            f"{captions}: no caption in it has a photograph in {images}; check both paths"
+            if images is not None
+            else f"{captions}: there is no caption in it; name another file"
+        )
+    remarks = []
+    if problems:
+        remarks.append(f"{captions}: left out {len(problems)} bad rows")
+    if orphans:
+        remarks.append(f"{captions}: left out {orphans} captions of a photograph never published")
+    return CaptionFile(_group(rows, images or Path()), tuple(remarks))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: there is no such caption file; put the data set there or name another place"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    if not text.strip():
+        raise DataError(f"{path}: the caption file is empty; download it again")
+    return text
+
+
+def _parse(text: str, path: Path) -> tuple[list[_Row], list[_Problem]]:
+    # Not splitlines(), which would end a row at a U+2028 inside a caption too.
+    lines = [(i, line) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    number, first = lines[0]
+    if "\t" in first and "#" in first.split("\t")[0]:
+        return _parse_token_file(lines)
+    if [cell.strip() for cell in first.split(",")] == ["image", "caption"]:
+        return _parse_csv(lines[1:])
+    raise DataError(
+        f"{path}, line {number}: {first[:60]!r} is neither the header 'image,caption' of Kaggle's "
+        "captions.txt nor a line 'name.jpg#0<tab>caption' of Flickr8k.token.txt; "
+        "write one of these formats"
+    )
+
+
+def _parse_csv(lines: list[tuple[int, str]]) -> tuple[list[_Row], list[_Problem]]:
+    rows: list[_Row] = []
+    problems: list[_Problem] = []
+    for number, line in lines:
+        # Line by line, or a quote left open would make one caption of all the rows after it.
+        try:
+            cells = next(csv.reader([line]))
+        except csv.Error as error:
+            problems.append(_Problem(number, f"cannot be read ({error})"))
+            continue
+        if not any(cell.strip() for cell in cells):
+            continue
+        # Some copies leave commas of the caption unquoted: what follows the name is the caption.
+        image, caption = cells[0].strip(), ",".join(cells[1:]).strip()
+        _sort_row(_Row(number, image, caption), rows, problems)
+    return rows, problems
+
+
+def _parse_token_file(lines: list[tuple[int, str]]) -> tuple[list[_Row], list[_Problem]]:
+    rows: list[_Row] = []
+    problems: list[_Problem] = []
+    for number, line in lines:
+        key, _, caption = line.partition("\t")
+        image, mark, _ = key.rpartition("#")
+        _sort_row(_Row(number, image.strip() if mark else "", caption.strip()), rows, problems)
+    return rows, problems
+
+
+def _sort_row(row: _Row, rows: list[_Row], problems: list[_Problem]) -> None:
+    if not row.image:
+        problems.append(_Problem(row.line, "has no image name"))
+    elif not tokenize(row.caption):
+        problems.append(_Problem(row.line, f"has no caption for {row.image}"))
+    else:
+        rows.append(row)
+
+
+def _split_missing(rows: list[_Row], images: Path) -> tuple[list[_Row], list[_Problem]]:
+    if not images.is_dir():
+        raise DataError(f"{images}: there is no such folder of photographs; name the right one")
+    # Not Path.is_file(), which raises OSError for a name too long to be one.
+    present = {name: os.path.isfile(images / name) for name in {row.image for row in rows}}
+    missing = [
+        _Problem(row.line, f"names {row.image}, which is not in {images}")
+        for row in rows
+        if not present[row.image]
+    ]
+    return [row for row in rows if present[row.image]], missing
+
+
+def _describe(problems: list[_Problem], path: Path) -> str:
+    first, count = problems[0], len(problems)
+    others = f" ({count} such rows in all)" if count > 1 else ""
+    return f"{path}, line {first.line}: {first.text}{others}; mend it, or pass --skip-bad to go on"
+
+
+def _group(rows: list[_Row], images: Path) -> tuple[Photograph, ...]:
+    captions: dict[str, list[str]] = {}
+    for row in rows:
+        captions.setdefault(row.image, []).append(row.caption)
+    return tuple(Photograph(name, images / name, tuple(own)) for name, own in captions.items())
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The photographs to train on, to choose with, and to measure on; ``source`` says whose."""
+
+    train: tuple[Photograph, ...]
+    dev: tuple[Photograph, ...]
+    test: tuple[Photograph, ...]
+    source: str
+
+    def limited(self, count: int | None) -> "Splits":
+        """The first ``count`` photographs of each part; all for None."""
+        return replace(self, **{name: getattr(self, name)[:count] for name in SPLITS})
+
+    def describe(self) -> str:
+        """One sentence that says what is used."""
+        sizes = ", ".join(f"{len(getattr(self, name)):,} {name}" for name in SPLITS)
+        return f"{self.source}: {sizes} photographs"
+
+
+def split_photographs(photographs: Iterable[Photograph]) -> Splits:
+    """Split by the official Flickr8k lists where they know the photographs, else by a hash.
+
+    The hash of an image's name decides alone, so a photograph stays where it is when others are
+    added. Official lists: Hodosh et al. (2013), known here by hashes of the names.
+    """
+    photographs = tuple(photographs)
+    official = any(official_split(photograph.name) != "train" for photograph in photographs)
+    choose = official_split if official else hashed_split
+    parts: dict[str, list[Photograph]] = {name: [] for name in SPLITS}
+    for photograph in photographs:
+        parts[choose(photograph.name)].append(photograph)
+    source = "the official Flickr8k split" if official else "a split by the hash of each name"
+    return Splits(tuple(parts["train"]), tuple(parts["dev"]), tuple(parts["test"]), source)
+
+
+def name_hash(name: str) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of an image's file name."""
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+@cache
+def _official() -> dict[str, str]:
+    text = resources.files("captioning").joinpath("official_split.json").read_text("utf-8")
+    lists = json.loads(text)
+    return {digest: split for split in ("dev", "test") for digest in lists[split]}
+
+
+def official_split(name: str) -> str:
+    """The official Flickr8k split of an image's name; ``train`` for all that it does not list."""
+    return _official().get(name_hash(name), "train")
+
+
+def hashed_split(name: str) -> str:
+    """A split that depends on the name alone: 10 % dev, 10 % test, else train."""
+    percent = int(name_hash(name), 16) % 100
+    for split, share in _HELD_OUT_PERCENT.items():
+        if percent < share:
+            return split
+        percent -= share
+    return "train"
+
+
+class Item(NamedTuple):
+    """What a dataset yields for one photograph."""
+
+    visual: Tensor  # pixels (3, H, W) or features (L, C)
+    captions: list[list[int]]  # ids with <start>, and <end> unless cut
+
+
+class Batch(NamedTuple):
+    """B photographs with N captions; caption n belongs to photograph n // (N / B)."""
+
+    visual: Tensor  # pixels (B, 3, H, W) or features (B, L, C)
+    inputs: Tensor  # (N, T), from <start> on
+    targets: Tensor  # (N, T), the token after each input; <pad> where there is none
+
+
+def encode_caption(tokens: Sequence[str], vocabulary: Vocabulary, max_words: int) -> list[int]:
+    """Turn a caption into ids between ``<start>`` and ``<end>``.
+
+    A caption of more than ``max_words`` is cut, and then has no ``<end>``: the model must not
+    learn to stop in the middle of a sentence.
+    """
+    ids = vocabulary.encode(tokens[:max_words])
+    return [START, *ids] if len(tokens) > max_words else [START, *ids, END]
+
+
+class CaptionDataset(Dataset[Item]):
+    """Photographs with encoded captions; ``visual(index)`` gives pixels or cached features."""
+
+    def __init__(
+        self,
+        photographs: Sequence[Photograph],
+        vocabulary: Vocabulary,
+        visual: Callable[[int], Tensor],
+        max_words: int,
+    ) -> None:
+        self.visual = visual
+        self.captions = [
+            [encode_caption(tokens, vocabulary, max_words) for tokens in photograph.references]
+            for photograph in photographs
+        ]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, index: int) -> Item:
+        return Item(self.visual(index), self.captions[index])
+
+
+class Pixels:
+    """Reads the photograph of an index as normalised pixels (3, H, W)."""
+
+    def __init__(self, photographs: Sequence[Photograph], config: ImageConfig) -> None:
+        self.photographs, self.config = photographs, config
+
+    def __call__(self, index: int) -> Tensor:
+        return torch.from_numpy(load_image(self.photographs[index].path, self.config))
+
+
+class Features:
+    """Reads the cached features of an index (L, C), float16."""
+
+    def __init__(self, cached: NDArray[np.float16]) -> None:
+        self.cached = cached
+
+    def __call__(self, index: int) -> Tensor:
+        return torch.from_numpy(np.array(self.cached[index]))  # a copy: (L, C)
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Put items into one batch; a photograph with fewer captions gets empty ones of padding."""
+    captions_per_image = max(len(item.captions) for item in items)
+    steps = max(len(ids) for item in items for ids in item.captions) - 1
+    tokens = torch.full((len(items), captions_per_image, steps + 1), PAD)  # (B, N / B, T + 1)
+    for row, item in enumerate(items):
+        for column, ids in enumerate(item.captions):
+            tokens[row, column, : len(ids)] = torch.tensor(ids)
+    tokens = tokens.flatten(0, 1)  # (N, T + 1)
+    visual = torch.stack([item.visual for item in items])
+    return Batch(visual, tokens[:, :-1], tokens[:, 1:])
+
+
+def batches(
+    dataset: Dataset[Item], batch_size: int, shuffle_seed: int | None = None, workers: int = 0
+) -> DataLoader[Item]:
+    """Batches of ``batch_size`` photographs; in order, or shuffled as the seed says."""
+    generator = torch.Generator().manual_seed(shuffle_seed or 0)
+    return DataLoader(
+        dataset,
+        batch_size,
+        shuffle=shuffle_seed is not None,
+        collate_fn=collate,
+        num_workers=workers,
+        generator=generator,
+    )
+
+
+def cached_features(
+    folder: Path,
+    photographs: Sequence[Photograph],
+    config: ImageConfig,
+    weights_hash: str,
+    encode: Callable[[Tensor], Tensor],
+    batch_size: int = 32,
+) -> NDArray[np.float16]:
+    """Features (M, L, C) of M photographs, float16 and memory-mapped, computed once.
+
+    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C). The files are named by a hash of
+    ``weights_hash``, the image settings and the photographs' names and sizes; rows that an
+    interrupted run had done are not computed again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # The size tells a photograph from another one that has taken its name.
+    files = [(photograph.name, photograph.path.stat().st_size) for photograph in photographs]
+    key = hashlib.sha256(repr((weights_hash, config, files)).encode()).hexdigest()[:16]
+    done = _open_array(folder / f"{key}.done.npy", (len(files),), "uint8")
+    pixels = Pixels(photographs, config)
+    todo = np.flatnonzero(done == 0)
+    probe = encode(pixels(0).unsqueeze(0)) if len(todo) else None
+    shape = (len(files), *probe.shape[1:]) if probe is not None else None
+    features = _open_array(folder / f"{key}.npy", shape, "float16")
+    for rows in tqdm(list(_chunks(todo, batch_size)), desc="encoding", unit="batch", disable=None):
+        encoded = encode(torch.stack([pixels(row) for row in rows]))  # (B, L, C)
+        features[rows] = encoded.to(torch.float16).cpu().numpy()
+        features.flush()
+        # Only what is safely in the file counts as done.
+        done[rows] = 1
+        done.flush()
+    return features
+
+
+def _chunks(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _open_array(path: Path, shape: tuple[int, ...] | None, dtype: str) -> np.memmap:
+    """Open the memory-mapped array at ``path``, or make one of zeros."""
+    if path.exists():
+        return np.load(path, mmap_mode="r+")  # type: ignore[no-any-return]
+    if shape is None:
+        raise DataError(f"{path}: this file of the feature cache is gone; delete the cache folder")
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
