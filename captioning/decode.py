@@ -1,0 +1,212 @@
+"""Batched beam search over any engine."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+_KEPT_SHARE = 0.75
+_LOWEST = -1e4  # the least log-probability; e ** -10000 is 0 in any precision
+
+
+class Steps(Protocol):
+    """The part of an engine that decoding uses: see ``engine.Engine``."""
+
+    def start(self, features: Tensor, beams: int) -> Any: ...
+
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Tensor, Any]: ...
+
+    def reorder(self, state: Any, index: Tensor) -> Any: ...
+
+    def keep(self, state: Any, images: Tensor) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The ids that decoding must know: where captions start and end, and what is never said."""
+
+    start: int
+    end: int
+    never: tuple[int, ...]  # <start> must be among them
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """How to search.
+
+    ``beam`` 1 is greedy search. A hypothesis is ranked, during the search and after it, by its
+    log-probability divided by ``length ** length_penalty``, where its length counts ``<end>``:
+    0 ranks by probability alone, 1 by the mean over the words. A caption has 1 to ``max_words``
+    words, and every one ends: after ``max_words`` only ``<end>`` may follow.
+    """
+
+    beam: int = 3
+    length_penalty: float = 0.0
+    max_words: int = 30
+
+    def __post_init__(self) -> None:
+        if self.beam < 1:
+            raise ValueError(f"beam must be at least 1, not {self.beam}")
+        if not 0 <= self.length_penalty <= 5:
+            raise ValueError(f"length_penalty must be in [0, 5], not {self.length_penalty}")
+        if self.max_words < 1:
+            raise ValueError(f"max_words must be at least 1, not {self.max_words}")
+
+
+class Hypothesis(NamedTuple):
+    """One finished caption: word ids without ``<end>``, and where the model looked for each.
+
+    ``log_probabilities`` (T + 1,) has one entry a word and one for ``<end>``; ``alphas`` (T, L)
+    has the words' alone.
+    """
+
+    tokens: list[int]
+    score: float
+    log_probabilities: Tensor
+    alphas: Tensor
+
+    def maps(self) -> Tensor:
+        """The attention as maps (T, h, w): photographs are squares to the network."""
+        side = math.isqrt(self.alphas.shape[-1])
+        return self.alphas.view(-1, side, side)
+
+
+class _Beams(NamedTuple):
+    """B * K hypotheses, those of a photograph side by side, best first."""
+
+    tokens: Tensor  # (B, K, t)
+    log_probabilities: Tensor  # (B, K, t), of each token
+    alphas: Tensor  # (B, K, t, L)
+    total: Tensor  # (B, K), the sum of the log-probabilities; -inf for a place not in use
+    lengths: Tensor  # (B, K), words with <end>
+    ended: Tensor  # (B, K)
+
+
+def beam_search(
+    engine: Steps, features: Tensor, tokens: Tokens, config: DecodeConfig
+) -> list[list[Hypothesis]]:
+    """Caption B photographs at once: for each, up to K hypotheses, best first.
+
+    Features (B, L, C) come from the engine. A hypothesis that has ended keeps its place among the
+    K and competes with those that go on; the search for a photograph is over when all its K have
+    ended, which ``max_words`` guarantees. With K large enough to drop nothing it is exhaustive.
+    Memory grows with B * K.
+    """
+    found: dict[int, list[Hypothesis]] = {}
+    state = engine.start(features, config.beam)
+    beams = _first_beams(len(features), config.beam)
+    images = torch.arange(len(features))  # those still searched
+    last = torch.full((len(features) * config.beam,), tokens.start)
+    for position in range(config.max_words + 1):
+        log_probabilities, alphas, state = engine.step(last, state)
+        allowed = _forbid(log_probabilities.cpu(), tokens, position, config.max_words)
+        beams, parents = _grow(beams, allowed, alphas.cpu(), tokens.end, config.length_penalty)
+        ended = beams.ended.all(dim=1)  # (B,)
+        going = (~ended).nonzero().flatten()
+        if not len(going):
+            break
+        offsets = torch.arange(len(parents)).unsqueeze(1) * config.beam
+        state = engine.reorder(state, (parents + offsets).flatten())
+        # Captions differ in length: going on with the unfinished alone halves the work. Leaving
+        # the others behind costs a copy, so it waits until they are many.
+        if len(going) <= _KEPT_SHARE * len(ended):
+            for place in ended.nonzero().flatten().tolist():
+                found[int(images[place])] = _collect(beams, place, config.length_penalty)
+            beams, images = _Beams(*(part[going] for part in beams)), images[going]
+            state = engine.keep(state, going)
+        last = beams.tokens[:, :, -1].flatten()
+    for place, image in enumerate(images.tolist()):
+        found[image] = _collect(beams, place, config.length_penalty)
+    return [found[image] for image in range(len(features))]
+
+
+def _first_beams(count: int, beam: int) -> _Beams:
+    """One empty hypothesis a photograph; the other places are not in use yet."""
+    total = torch.full((count, beam), -torch.inf)
+    total[:, 0] = 0.0
+    return _Beams(
+        tokens=torch.zeros(count, beam, 0, dtype=torch.long),
+        log_probabilities=torch.zeros(count, beam, 0),
+        alphas=torch.zeros(count, beam, 0, 1),
+        total=total,
+        lengths=torch.zeros(count, beam),
+        ended=torch.zeros(count, beam, dtype=torch.bool),
+    )
+
+
+def _forbid(log_probabilities: Tensor, tokens: Tokens, position: int, max_words: int) -> Tensor:
+    """Log-probabilities (B * K, V) with what may not come next, and nothing else, at -inf."""
+    # Or a hypothesis would be lost when the model calls impossible all that it may say next.
+    allowed = log_probabilities.clamp(min=_LOWEST)
+    if position == max_words:
+        only_end = torch.full_like(allowed, -torch.inf)
+        only_end[:, tokens.end] = allowed[:, tokens.end]
+        return only_end
+    allowed[:, list(tokens.never)] = -torch.inf
+    if position == 0:
+        allowed[:, tokens.end] = -torch.inf
+    return allowed
+
+
+def _grow(
+    beams: _Beams, log_probabilities: Tensor, alphas: Tensor, end: int, length_penalty: float
+) -> tuple[_Beams, Tensor]:
+    """Extend each hypothesis by each token and keep the best K; also their parents (B, K)."""
+    count, beam = beams.total.shape
+    vocabulary = log_probabilities.shape[-1]
+    following = log_probabilities.view(count, beam, vocabulary)
+    # A hypothesis that has ended stays as it is: its one continuation, free, is <end> again.
+    free_end = torch.full((vocabulary,), -torch.inf)
+    free_end[end] = 0.0
+    following = torch.where(beams.ended.unsqueeze(-1), free_end, following)
+    lengths = beams.lengths + ~beams.ended  # (B, K)
+    totals = beams.total.unsqueeze(-1) + following  # (B, K, V)
+    ranks = totals / (lengths**length_penalty).unsqueeze(-1)
+    best = ranks.flatten(1).topk(beam, dim=1).indices  # (B, K)
+    parents, chosen = best // vocabulary, best % vocabulary
+    total = totals.flatten(1).gather(1, best)
+    grown = _Beams(
+        tokens=_append(beams.tokens, parents, chosen),
+        log_probabilities=_append(
+            beams.log_probabilities, parents, following.flatten(1).gather(1, best)
+        ),
+        alphas=_append_alphas(beams.alphas, parents, alphas.view(count, beam, -1)),
+        total=total,
+        lengths=lengths.gather(1, parents),
+        # A place with no possible hypothesis has nothing more to say either.
+        ended=(chosen == end) | total.isneginf(),
+    )
+    return grown, parents
+
+
+def _append(history: Tensor, parents: Tensor, new: Tensor) -> Tensor:
+    """Follow the parents in history (B, K, t) and append new (B, K)."""
+    index = parents.unsqueeze(-1).expand(-1, -1, history.shape[-1])
+    return torch.cat([history.gather(1, index), new.unsqueeze(-1)], dim=2)
+
+
+def _append_alphas(history: Tensor, parents: Tensor, new: Tensor) -> Tensor:
+    """Follow the parents in history (B, K, t, L) and in new (B, K, L), and append."""
+    rows = torch.arange(len(parents)).unsqueeze(1)
+    history = history.expand(-1, -1, -1, new.shape[-1])
+    return torch.cat([history[rows, parents], new[rows, parents].unsqueeze(2)], dim=2)
+
+
+def _collect(beams: _Beams, image: int, length_penalty: float) -> list[Hypothesis]:
+    """The hypotheses of one photograph, best first."""
+    found = []
+    for place in range(beams.total.shape[1]):
+        total, length = float(beams.total[image, place]), int(beams.lengths[image, place])
+        if total == -torch.inf:
+            continue
+        found.append(
+            Hypothesis(
+                tokens=beams.tokens[image, place, : length - 1].tolist(),
+                score=total / length**length_penalty,
+                log_probabilities=beams.log_probabilities[image, place, :length],
+                alphas=beams.alphas[image, place, : length - 1],
+            )
+        )
+    return sorted(found, key=lambda hypothesis: -hypothesis.score)
