@@ -1,0 +1,239 @@
+"""Pictures: training curves, how captions score, and where the model looked for each word."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Figure  # for rooms that take figures but draw none
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+_PHOTO_SIDE = 320  # pixels, the longer one
+_CELL = 2.3  # inches
+_WIDTH = 4.6  # inches, of a figure about scores: so large print that a telephone shows it too
+STRENGTH = 0.75  # the part of its brightness that a photograph loses where nobody looked
+
+_PANELS = (
+    ("loss (nats a token)", ("loss",)),
+    ("next word, teacher-forced (%)", ("accuracy", "accuracy top-5", "F1 weighted", "F1 macro")),
+    ("captions: BLEU and ROUGE-L (x100)", ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L")),
+    ("captions: CIDEr-D (x100)", ("CIDEr-D",)),
+)
+# Colours of Okabe and Ito, which the colour-blind tell apart, as far as they are dark enough to be
+# seen on white. Dash and marker tell the lines apart in a grey print.
+_BLUE, _RED, _GREEN, _PINK, _BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
+_LINES: tuple[dict[str, Any], ...] = (
+    {"color": _BLUE, "linestyle": "-", "marker": "o"},
+    {"color": _RED, "linestyle": "--", "marker": "s"},
+    {"color": _GREEN, "linestyle": "-.", "marker": "^"},
+    {"color": _BLACK, "linestyle": ":", "marker": "D"},
+    {"color": _PINK, "linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "v"},
+)
+
+
+def training_curves(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw every epoch's figures; ``records`` are the lines of the run's metrics file.
+
+    An epoch has ``stage``, ``train_loss`` and ``dev``, the figures by name. Lines differ by dash
+    and marker as well as colour; the best epoch by CIDEr-D is marked, and later stages are shaded.
+    """
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    figure.suptitle(title)
+    epochs = range(1, len(records) + 1)
+    best = max(epochs, key=lambda epoch: records[epoch - 1]["dev"]["CIDEr-D"])
+    staged = records[-1]["stage"] != records[0]["stage"]
+    for axes, (label, names) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
+        curves = {f"{name}, dev": [record["dev"][name] for record in records] for name in names}
+        if names == ("loss",):
+            curves["training objective"] = [record["train_loss"] for record in records]
+        if names == ("CIDEr-D",):
+            highest = records[best - 1]["dev"]["CIDEr-D"]
+            axes.plot(best, highest, marker="*", markersize=14, color=_LINES[0]["color"])
+        axes.axvline(best, color="0.35", linewidth=1.2, zorder=1, label=f"best: epoch {best}")
+        for (name, values), style in zip(curves.items(), _LINES, strict=False):
+            axes.plot(epochs, values, **style, markersize=4, label=name)
+        for epoch in epochs[1:]:
+            if records[epoch - 1]["stage"] != records[epoch - 2]["stage"]:
+                axes.axvspan(epoch - 0.5, len(records) + 0.5, color="0.93", zorder=0)
+        axes.set(xlabel="epoch (shaded: encoder trained too)" if staged else "epoch", ylabel=label)
+        axes.set_xlim(0.5, len(records) + 0.5)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.grid(alpha=0.3)
+        _legend_above(axes)
+    return figure
+
+
+def _legend_above(axes: Axes) -> None:
+    """Over the panel, where it hides no line."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", frameon=False)
+
+
+def beam_curve(beams: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw CIDEr-D and BLEU-4 against beam width, with a band for the 95 % interval.
+
+    Each of ``beams`` has ``beam``, ``metrics`` and ``intervals``, both by name; a figure without
+    an interval has no band. The best width is starred.
+    """
+    figure = Figure(figsize=(_WIDTH, 4.6), layout="constrained")
+    widths = [row["beam"] for row in beams]
+    panels = figure.subplots(2, 1, sharex=True)
+    for axes, name, style in zip(panels, ("CIDEr-D", "BLEU-4"), _LINES, strict=False):
+        values = [row["metrics"][name] for row in beams]
+        axes.plot(widths, values, **style, markersize=5)
+        best = int(np.argmax(values))
+        axes.plot(widths[best], values[best], marker="*", markersize=15, color=style["color"])
+        bands = [row.get("intervals", {}).get(name, (np.nan, np.nan)) for row in beams]
+        low, high = zip(*bands, strict=True)
+        axes.fill_between(widths, low, high, color=style["color"], alpha=0.18, linewidth=0)
+        axes.set(ylabel=f"{name} (x100)")
+        axes.grid(alpha=0.3)
+    panels[-1].set_xlabel("beam width (star: best; band: 95 % interval)")
+    panels[-1].set_xticks(widths)
+    figure.align_ylabels()
+    return figure
+
+
+def score_distribution(values: Sequence[float] | NDArray[np.float64], name: str) -> Figure:
+    """Draw how single photographs score: a histogram with the mean and the median marked.
+
+    ``values`` has a score a photograph, x100; ``name`` is the score's.
+    """
+    figure, axes = _panel()
+    highest = max(1.0, float(np.max(values)))
+    edges = np.linspace(0, highest, 31).tolist()
+    axes.hist(values, bins=edges, color="0.8", edgecolor="0.4", linewidth=0.6)
+    marks = {"mean": float(np.mean(values)), "median": float(np.median(values))}
+    for (label, value), style in zip(marks.items(), _LINES, strict=False):
+        dash, colour = style["linestyle"], style["color"]
+        axes.axvline(value, color=colour, linestyle=dash, linewidth=2, label=f"{label} {value:.1f}")
+    axes.set(xlabel=f"{name} of a photograph (x100)", ylabel="photographs")
+    axes.legend()
+    return figure
+
+
+def length_figure(
+    candidate_lengths: Sequence[int] | NDArray[np.int64],
+    reference_lengths: Sequence[int] | NDArray[np.int64],
+) -> Figure:
+    """Draw how long captions and references are, in words: the share of each length.
+
+    References are longer and more of them, so shares and not counts can be compared.
+    """
+    figure, axes = _panel()
+    longest = int(max(np.max(candidate_lengths), np.max(reference_lengths)))
+    lengths = np.arange(longest + 1)
+    expected, said = (
+        100 * np.bincount(np.asarray(of), minlength=longest + 1) / len(of)
+        for of in (reference_lengths, candidate_lengths)
+    )
+    label = f"references (mean {np.mean(reference_lengths):.1f})"
+    axes.bar(lengths, expected, color="0.85", edgecolor="0.4", hatch="///", width=1, label=label)
+    label = f"captions (mean {np.mean(candidate_lengths):.1f})"
+    axes.plot(lengths, said, **_LINES[0], linewidth=2, markersize=5, label=label)
+    axes.set(xlabel="length (words)", ylabel="share (%)")
+    axes.legend()
+    return figure
+
+
+def reliability_figure(bins: Sequence[Mapping[str, Any]], name: str) -> Figure:
+    """Draw a score against how sure the model was, bin by bin, with 95 % intervals.
+
+    Each of ``bins`` has ``probability``, the mean probability of a word, the mean score under
+    ``name`` and its ``interval``.
+    """
+    figure, axes = _panel()
+    probabilities = [row["probability"] for row in bins]
+    means = np.array([row[name] for row in bins])
+    low, high = np.array([row["interval"] for row in bins], dtype=np.float64).T
+    # A bootstrap interval may leave out its own mean by a hair, and no bar can be shorter than 0.
+    reach = np.maximum(0, [means - low, high - means])
+    axes.errorbar(probabilities, means, yerr=reach, **_LINES[0], capsize=4, markersize=6)
+    axes.set(xlabel="mean probability of a word", ylabel=f"{name} (x100), 95 % interval")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _panel() -> tuple[Figure, Axes]:
+    """A figure with one panel."""
+    figure = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
+    return figure, figure.subplots()
+
+
+def attention_figure(
+    photo: Image.Image, words: Sequence[str], attention: NDArray[np.float32], columns: int = 5
+) -> Figure:
+    """Draw an upright photograph, and beside it one small multiple a word with its attention.
+
+    ``attention`` (T, h, w) has a map for each of the T ``words``; see ``overlay``. There are at
+    most ``columns`` panels a row.
+    """
+    photo = thumbnail(photo, _PHOTO_SIDE)
+    columns = min(columns, len(words) + 1)
+    rows = -(-(len(words) + 1) // columns)
+    height = _CELL * min(2.0, max(0.1, photo.height / photo.width)) + 0.35
+    figure = Figure(figsize=(columns * _CELL, rows * height), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels:
+        axes.axis("off")
+    panels[0].imshow(photo)
+    for axes, word, weights in zip(panels[1:], words, attention, strict=False):
+        axes.imshow(overlay(photo, weights))
+        axes.set_title(word, fontsize=13)
+    return figure
+
+
+def overlay(
+    photo: Image.Image, weights: NDArray[np.float32], strength: float = STRENGTH
+) -> Image.Image:
+    """Darken a photograph where the model did not look: attention weights (h, w) laid over it.
+
+    The photograph keeps its brightness where the weight is greatest, and loses ``strength`` of it,
+    from 0 (none) to 1 (black), where it is least; see ``light``.
+    """
+    mask = Image.fromarray(np.rint(255 * light(weights)).astype(np.uint8)).resize(
+        photo.size, Image.Resampling.BICUBIC
+    )
+    dark = ImageEnhance.Brightness(photo).enhance(1 - strength)
+    return Image.composite(photo, dark, mask)
+
+
+def light(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How brightly to show each place of attention weights (h, w): 1 where the weight is greatest.
+
+    Weights that differ by less than an even share get that much less contrast: where the model
+    looked everywhere alike, everything is light.
+    """
+    most, even = float(weights.max()), float(weights.mean())
+    contrast = max(most - float(weights.min()), even, float(np.finfo(np.float32).tiny))
+    shown: NDArray[np.float32] = 1 - (most - weights) / contrast  # (h, w), 0 to 1
+    return shown
+
+
+def thumbnail(photo: Image.Image, side: int) -> Image.Image:
+    """Resize a photograph, in proportion, to ``side`` pixels on its longer side."""
+    scale = side / max(photo.size)
+    # A side would round to 0 in a strip, which Pillow's own ImageOps.contain does not survive.
+    return photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))))
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, beside and renamed: never half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        figure.savefig(temporary, format="png", dpi=110)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def as_svg(figure: Figure) -> bytes:
+    """A figure as SVG, the same bytes for the same figure; its letters are shapes, not a font."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "captioning"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

@@ -1,0 +1,293 @@
+"""Training: the configuration, one epoch, and the loop over epochs that keeps the best."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm import tqdm
+
+from captioning.checkpoint import Checkpoint, write_beside
+from captioning.data import Batch
+from captioning.losses import doubly_stochastic_penalty, token_cross_entropy
+from captioning.model import CaptioningModel
+from captioning.vocab import PAD
+
+Record: TypeAlias = dict[str, Any]
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became infinite or not a number; training stopped before that step was taken."""
+
+
+class ResumeError(ValueError):
+    """A resume file that does not fit the run; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How one stage is trained.
+
+    ``encoder_learning_rate`` 0 keeps the encoder frozen. The learning rates rise linearly over
+    the part ``warmup`` of all steps, then fall to 0 along a cosine. ``precision`` is that of the
+    matrix products and convolutions; weights, losses and optimiser stay in float32.
+    """
+
+    epochs: int
+    batch_size: int  # photographs a step, each with all its captions
+    learning_rate: float
+    encoder_learning_rate: float = 0.0
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.1
+    attention_penalty: float = 1.0  # weight of the doubly stochastic penalty
+    clip_norm: float = 1.0
+    patience: int = 4  # epochs without a better one before training stops
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("encoder_learning_rate", "weight_decay", "attention_penalty"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be below 0, but is {getattr(self, name)}")
+        for name in ("warmup", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that photographs and features are brought to."""
+        return PRECISIONS[self.precision]
+
+
+Rank: TypeAlias = Callable[[Mapping[str, float]], tuple[float, ...]]
+LossFunction: TypeAlias = Callable[[CaptioningModel, Batch, TrainConfig], Tensor]
+
+
+def caption_loss(network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
+    """Cross-entropy of the captions, plus the penalty for places never looked at."""
+    logits, alphas = network(batch.visual, batch.inputs)  # (N, T, V), (N, T, L)
+    loss = token_cross_entropy(logits, batch.targets, PAD, config.label_smoothing)
+    penalty = doubly_stochastic_penalty(alphas, batch.targets != PAD)
+    return loss + config.attention_penalty * penalty
+
+
+def make_optimizer(network: CaptioningModel, config: TrainConfig) -> AdamW:
+    """AdamW over decoder and, unless frozen, encoder; biases and norms are not decayed."""
+    tune_encoder = config.encoder_learning_rate > 0
+    network.encoder.requires_grad_(tune_encoder)
+    parts: list[tuple[nn.Module, float]] = [(network.decoder, config.learning_rate)]
+    if tune_encoder:
+        parts.append((network.encoder, config.encoder_learning_rate))
+    groups = []
+    for part, rate in parts:
+        for decayed in (True, False):
+            members = [p for p in part.parameters() if (p.ndim > 1) == decayed]
+            decay = config.weight_decay if decayed else 0.0
+            groups.append({"params": members, "lr": rate, "weight_decay": decay})
+    return AdamW(groups, fused=True)
+
+
+def learning_rate_factor(step: int, total: int, warmup: float) -> float:
+    """The part of the full learning rate at ``step`` of ``total``: linear rise, cosine fall."""
+    rise = max(1, round(warmup * total))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+
+def train_one_epoch(
+    network: CaptioningModel,
+    batches: Iterable[Batch],
+    optimizer: AdamW,
+    schedule: LambdaLR,
+    config: TrainConfig,
+    loss_function: LossFunction = caption_loss,
+) -> float:
+    """Take one step a batch; returns the mean loss.
+
+    Raises NonFiniteLossError, which names step and learning rate, before a bad step is taken.
+    """
+    network.train()
+    # A frozen encoder stays in eval mode; ours has nothing that differs, a changed one may have.
+    network.encoder.train(config.encoder_learning_rate > 0)
+    losses = []
+    for batch in batches:
+        losses.append(_take_step(network, batch, optimizer, config, loss_function))
+        if not math.isfinite(losses[-1]):
+            raise NonFiniteLossError(
+                f"the loss became {losses[-1]} at step {schedule.last_epoch + 1} with learning "
+                f"rate {schedule.get_last_lr()[0]:.2e}; lower the learning rate or clip_norm"
+            )
+        schedule.step()
+    return sum(losses) / len(losses)
+
+
+def _take_step(
+    network: CaptioningModel,
+    batch: Batch,
+    optimizer: AdamW,
+    config: TrainConfig,
+    loss_function: LossFunction,
+) -> float:
+    device = network.decoder.embedding.weight.device
+    mixed = config.dtype != torch.float32
+    visual = batch.visual.to(device, config.dtype)
+    batch = Batch(visual, batch.inputs.to(device), batch.targets.to(device))
+    with torch.autocast(device.type, config.dtype, enabled=mixed):
+        loss = loss_function(network, batch, config)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        return value
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+    optimizer.step()
+    return value
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a stage of training keeps its files, and how it reports.
+
+    ``checkpoint`` makes the checkpoint to save from the network and its figures; ``report`` gets
+    all records so far after every epoch. ``origin`` identifies what the stage began with, weights
+    and data: a resume file of another origin is refused.
+    """
+
+    best: Path  # the best checkpoint so far
+    resume: Path  # the last epoch's whole state
+    checkpoint: Callable[[CaptioningModel, Mapping[str, float]], Checkpoint]
+    report: Callable[[list[Record]], None]
+    origin: str = ""
+
+
+def fit(
+    network: CaptioningModel,
+    sampler: Callable[[int], Iterable[Batch]],
+    steps: int,
+    score: Callable[[CaptioningModel], Mapping[str, float]],
+    rank: Rank,
+    config: TrainConfig,
+    run: Run,
+    loss_function: LossFunction = caption_loss,
+) -> list[Record]:
+    """Train for ``config.epochs``, or until ``patience`` epochs bring nothing better.
+
+    ``sampler(epoch)`` gives an epoch's batches, ``steps`` of them; ``score`` measures the network
+    after each epoch, and ``rank`` of these figures, the higher the better, chooses the checkpoint
+    that is kept. An interrupted run goes on after its last whole epoch, if ``run.resume`` is
+    still there. Returns a record an epoch.
+    """
+    optimizer = make_optimizer(network, config)
+    total = steps * config.epochs
+    schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, total, config.warmup))
+    settings = _settings(config, run.origin)
+    records = _resume(network, optimizer, schedule, settings, run.resume)
+    for epoch in range(len(records) + 1, config.epochs + 1):
+        # Before an epoch, so that a run which stopped for patience stays stopped when resumed.
+        if records and _waited(records, rank) >= config.patience:
+            break
+        started = time.monotonic()
+        # Seeded anew for each epoch, so that a resumed run draws what an unbroken one would.
+        torch.manual_seed(config.seed * 1000 + epoch)
+        bar = _progress(sampler(epoch), steps, f"epoch {epoch}/{config.epochs}")
+        loss = train_one_epoch(network, bar, optimizer, schedule, config, loss_function)
+        figures = dict(score(network.eval()))
+        best = max((rank(record["dev"]) for record in records), default=())
+        records.append(
+            {
+                "epoch": epoch,
+                "learning_rate": schedule.get_last_lr()[0],
+                "train_loss": loss,
+                "seconds": round(time.monotonic() - started, 1),
+                "dev": figures,
+            }
+        )
+        if rank(figures) > best:
+            run.checkpoint(network, figures).save(run.best)
+        _save_resume(network, optimizer, schedule, settings, records, run.resume)
+        run.report(records)
+    return records
+
+
+def _waited(records: list[Record], rank: Rank) -> int:
+    """How many epochs have passed since the best one."""
+    ranks = [rank(record["dev"]) for record in records]
+    return len(ranks) - 1 - ranks.index(max(ranks))
+
+
+def _progress(batches: Iterable[Batch], steps: int, text: str) -> Iterable[Batch]:
+    """Show images a second and the time left on a terminal; be quiet in a log."""
+    with tqdm(total=steps, desc=text, unit="step", disable=None, leave=False) as bar:
+        images, started = 0, time.monotonic()
+        for batch in batches:
+            yield batch
+            images += len(batch.visual)
+            rate = images / (time.monotonic() - started)
+            bar.set_postfix_str(f"{rate:.1f} images/s", refresh=False)
+            bar.update()
+
+
+def _settings(config: TrainConfig, origin: str) -> Record:
+    """What a resumed run must have in common with the one before it; it may be longer."""
+    settings = {k: v for k, v in asdict(config).items() if k not in ("epochs", "patience")}
+    return {**settings, "origin": origin}
+
+
+def _save_resume(
+    network: nn.Module,
+    optimizer: AdamW,
+    schedule: LambdaLR,
+    settings: Record,
+    records: list[Record],
+    path: Path,
+) -> None:
+    content = {
+        "settings": settings,
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "records": records,
+    }
+    write_beside(path, lambda temporary: torch.save(content, temporary))
+
+
+def _resume(
+    network: nn.Module, optimizer: AdamW, schedule: LambdaLR, settings: Record, path: Path
+) -> list[Record]:
+    """Put back the state after the last whole epoch; returns the records so far.
+
+    Raises ResumeError for a file that is damaged, or of other settings or another network.
+    """
+    if not path.exists():
+        return []
+    # Reading what is no such file can fail in any layer: zip, pickle, tensors.
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["settings"] != settings:
+            raise ValueError("other settings")
+        network.load_state_dict(content["network"])
+        optimizer.load_state_dict(content["optimizer"])
+        schedule.load_state_dict(content["schedule"])
+        return list(content["records"])
+    except Exception as error:
+        raise ResumeError(
+            f"{path}: training cannot go on from this file, which is damaged or of another "
+            "recipe or data set; start anew with --restart, or give another --name"
+        ) from error

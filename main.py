@@ -1,0 +1,399 @@
+"""Train the captioner: python main.py
+
+The recipe below is what trains the model that ships. Change it here, or override it by flags:
+python main.py --help lists them.
+"""
+
+import argparse
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captioning.checkpoint import Checkpoint, CheckpointError, write_beside
+from captioning.data import (
+    Batch,
+    CaptionDataset,
+    DataError,
+    Features,
+    Photograph,
+    Pixels,
+    Splits,
+    batches,
+    cached_features,
+    name_hash,
+    read_captions,
+    split_photographs,
+)
+from captioning.decode import DecodeConfig
+from captioning.engine import TorchEngine, check_device
+from captioning.evaluate import evaluate
+from captioning.images import ImageConfig, ImageError
+from captioning.model import CaptioningModel, ModelConfig
+from captioning.plots import save_figure, training_curves
+from captioning.pretrained import PretrainedError, pretrained_encoder, weights_hash
+from captioning.train import NonFiniteLossError, Record, Run, TrainConfig, fit
+from captioning.vocab import SPECIAL_TOKENS, Vocabulary
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training run makes."""
+
+    min_count: int  # a word is known when it occurs this often in the training captions
+    caption_words: int  # longer captions are cut in training
+    image_size: int  # pixels: photographs are squeezed into a square of this side
+    embedding_dim: int
+    attention_dim: int
+    decoder_dim: int
+    dropout: float
+    decoding: DecodeConfig  # for choosing the best epoch; the checkpoint keeps it as its default
+    decoder: TrainConfig  # first stage: the decoder, over features of the frozen encoder
+    finetune: TrainConfig  # second stage: the whole encoder with the decoder
+
+    def __post_init__(self) -> None:
+        for name in ("min_count", "caption_words"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+RECIPE = Recipe(
+    min_count=5,
+    caption_words=20,
+    image_size=224,
+    embedding_dim=512,
+    attention_dim=512,
+    decoder_dim=512,
+    dropout=0.5,
+    decoding=DecodeConfig(beam=3, length_penalty=0.0, max_words=30),
+    decoder=TrainConfig(
+        epochs=10,
+        batch_size=32,
+        learning_rate=1e-3,
+        precision="bfloat16",
+        seed=1,
+    ),
+    finetune=TrainConfig(
+        epochs=3,
+        batch_size=16,
+        learning_rate=2e-4,
+        encoder_learning_rate=5e-5,
+        attention_penalty=0.1,  # the first stage has spread the attention; this lets it settle
+        precision="bfloat16",
+        seed=2,
+    ),
+)
+
+SHIPPED = Path(__file__).parent / "model" / "image_captioning_model.pth"
+STAGES = ("decoder", "finetune")
+SCORING_BATCH = 50  # photographs
+# What bad input can cause; each has a message for the user.
+EXPECTED = (
+    DataError,
+    ImageError,
+    CheckpointError,
+    PretrainedError,
+    NonFiniteLossError,
+    ValueError,
+    OSError,
+)
+
+
+def simple_fields(config: type) -> dict[str, type]:
+    """The fields of a configuration that one flag can set."""
+    return {field.name: field.type for field in fields(config) if field.type in (int, float, str)}
+
+
+RECIPE_FLAGS = {
+    **simple_fields(DecodeConfig),
+    **simple_fields(TrainConfig),
+    **simple_fields(Recipe),
+}
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Train the captioner: first the decoder over features of a frozen ResNet-50, "
+        "then both together. The best epoch by CIDEr-D lands in runs/NAME, figures and curves in "
+        "results. A run that was interrupted goes on after its last whole epoch.",
+    )
+    add = parser.add_argument
+    data = Path("flickr8k/Flickr8k_Subset")
+    add("--captions", type=Path, default=data / "captions.txt", help="caption file (%(default)s)")
+    add("--images", type=Path, default=data / "Images", help="folder of photographs (%(default)s)")
+    add("--skip-bad", action="store_true", help="leave out bad rows and missing photographs")
+    add("--limit", type=int, metavar="N", help="use N photographs of each split: a quick trial")
+    add("--name", default="flickr8k", help="name of the run (%(default)s)")
+    add("--restart", action="store_true", help="start anew instead of going on where a run was")
+    add("--stage", choices=[*STAGES, "all"], default="all", help="what to train (%(default)s)")
+    add(
+        "--encoder-weights",
+        type=Path,
+        metavar="FILE",
+        help="a state dict of torchvision's resnet50, instead of its ImageNet weights",
+    )
+    add(
+        "--stride-in-1x1",
+        action="store_true",
+        help="FILE is of the original ResNet-50, with stride in 1x1 and ceil_mode pooling",
+    )
+    add("--encoder-source", metavar="TEXT", help="whence FILE, and its licence: the model says so")
+    add("--cache", type=Path, default=Path("cache"), help="folder for features (%(default)s)")
+    add("--workers", type=int, default=0, help="processes that read photographs (%(default)s)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    add("--install", action="store_true", help=f"copy the result to model/{SHIPPED.name}")
+    recipe = parser.add_argument_group(
+        "recipe",
+        "override the recipe at the top of main.py; settings of a stage hold for each that runs",
+    )
+    for name, kind in RECIPE_FLAGS.items():
+        recipe.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__.upper())
+    return parser.parse_args(arguments)
+
+
+def override(recipe: Recipe, flags: argparse.Namespace) -> Recipe:
+    """The recipe with the flags that were given. Raises ValueError for values out of range."""
+    given = {name: value for name in RECIPE_FLAGS if (value := getattr(flags, name)) is not None}
+
+    def own(config: Recipe | DecodeConfig | TrainConfig) -> dict[str, Any]:
+        return {name: given[name] for name in simple_fields(type(config)) if name in given}
+
+    return replace(
+        recipe,
+        **own(recipe),
+        decoding=replace(recipe.decoding, **own(recipe.decoding)),
+        decoder=replace(recipe.decoder, **own(recipe.decoder)),
+        finetune=replace(recipe.finetune, **own(recipe.finetune)),
+    )
+
+
+def say(text: str) -> None:
+    """Print a line at once, in a log too."""
+    print(text, flush=True)
+
+
+def read_splits(flags: argparse.Namespace) -> Splits:
+    """Read the data set and say what is used."""
+    if flags.limit is not None and flags.limit < 1:
+        raise ValueError(f"--limit must be at least 1, not {flags.limit}")
+    file = read_captions(flags.captions, flags.images, flags.skip_bad)
+    splits = split_photographs(file.photographs).limited(flags.limit)
+    for line in (*file.remarks, splits.describe()):
+        say(line)
+    if not splits.train or not splits.dev:
+        raise DataError(
+            f"{flags.captions}: there must be photographs to train on and others to choose with; "
+            "add photographs"
+        )
+    return splits
+
+
+def untrained(flags: argparse.Namespace, recipe: Recipe, splits: Splits) -> Checkpoint:
+    """The start of all training: a pretrained encoder, a vocabulary, a decoder by chance."""
+    fallback = SHIPPED if SHIPPED.exists() else None
+    first = pretrained_encoder(flags.encoder_weights, flags.stride_in_1x1, fallback)
+    captions = [tokens for photograph in splits.train for tokens in photograph.references]
+    vocabulary = Vocabulary.build(captions, recipe.min_count)
+    if len(vocabulary) == len(SPECIAL_TOKENS):
+        raise DataError(
+            f"{flags.captions}: no word occurs {recipe.min_count} times in the training captions; "
+            "add photographs, or lower --min-count"
+        )
+    source = f"{flags.encoder_source}; {first.source}" if flags.encoder_source else first.source
+    say(f"encoder: {source}; vocabulary: {len(vocabulary):,} words")
+    model = ModelConfig(
+        len(vocabulary),
+        recipe.embedding_dim,
+        recipe.attention_dim,
+        recipe.decoder_dim,
+        recipe.dropout,
+        first.stride_in_1x1,
+    )
+    torch.manual_seed(recipe.decoder.seed)
+    network = CaptioningModel(model)
+    network.encoder.load_state_dict(first.encoder.state_dict())
+    return Checkpoint(
+        model,
+        ImageConfig(recipe.image_size),
+        vocabulary,
+        network.state_dict(),
+        decoding={"beam": recipe.decoding.beam, "length_penalty": recipe.decoding.length_penalty},
+        provenance={"encoder": source, "data": splits.describe(), "stages": []},
+    )
+
+
+class Stage:
+    """One stage of training: from one checkpoint to a better one."""
+
+    def __init__(
+        self,
+        name: str,
+        start: Checkpoint,
+        splits: Splits,
+        recipe: Recipe,
+        flags: argparse.Namespace,
+    ) -> None:
+        self.name, self.start, self.splits = name, start, splits
+        self.recipe, self.flags = recipe, flags
+        self.config: TrainConfig = getattr(recipe, name)
+        self.network = start.build().to(flags.device)
+        self.engine = TorchEngine(self.network)
+        self.folder = Path("runs") / flags.name
+
+    def run(self) -> Checkpoint:
+        """Train, and return the best checkpoint."""
+        training = self.dataset(self.splits.train, self.recipe.caption_words)
+        # The development captions are scored whole.
+        dev = self.dataset(self.splits.dev, max_words=10**6)
+        best = self.folder / f"{self.name}.pth"
+        resume = self.folder / f"{self.name}.resume.pth"
+        if self.flags.restart:
+            resume.unlink(missing_ok=True)
+
+        def sampler(epoch: int) -> Iterable[Batch]:
+            seed = self.config.seed * 1000 + epoch
+            return batches(training, self.config.batch_size, seed, self.flags.workers)
+
+        def score(network: CaptioningModel) -> Mapping[str, float]:
+            loader = batches(dev, SCORING_BATCH, workers=self.flags.workers)
+            arguments = (self.splits.dev, loader, self.start.vocabulary, self.recipe.decoding)
+            return evaluate(TorchEngine(network), *arguments).figures
+
+        fit(
+            self.network,
+            sampler,
+            steps=-(-len(training) // self.config.batch_size),
+            score=score,
+            rank=by_cider_then_loss,
+            config=self.config,
+            run=Run(best, resume, self.checkpoint, self.report, self.origin()),
+        )
+        return Checkpoint.load(best)
+
+    def origin(self) -> str:
+        """What the stage begins with: weights, image settings, and the captions to learn."""
+        learned = [(photo.name, photo.captions) for photo in self.splits.train]
+        words = self.recipe.caption_words
+        content = (weights_hash(self.start.weights), self.start.images, learned, words)
+        return hashlib.sha256(repr(content).encode()).hexdigest()
+
+    def dataset(self, photographs: Sequence[Photograph], max_words: int) -> CaptionDataset:
+        """Photographs as features while the encoder is frozen, else as pixels."""
+        visual: Callable[[int], Tensor]
+        if self.config.encoder_learning_rate > 0:
+            visual = Pixels(photographs, self.start.images)
+        else:
+            visual = self.features(photographs)
+        return CaptionDataset(photographs, self.start.vocabulary, visual, max_words)
+
+    def features(self, photographs: Sequence[Photograph]) -> Features:
+        """The cached features of these photographs, computed now if need be."""
+        digest = weights_hash(self.network.encoder.state_dict())
+        cached = cached_features(
+            self.flags.cache, photographs, self.start.images, digest, self.engine.encode
+        )
+        return Features(cached)
+
+    def checkpoint(self, network: CaptioningModel, figures: Mapping[str, float]) -> Checkpoint:
+        """What to save of a network that scored ``figures`` on the development split."""
+        made = {
+            "stage": self.name,
+            "command": shlex.join(["python", "main.py", *sys.argv[1:]]),
+            "config": asdict(self.config),
+            "torch": str(torch.__version__),
+        }
+        stages = [*self.start.provenance["stages"], made]
+        return replace(
+            self.start,
+            weights=network.state_dict(),
+            training_images=frozenset(name_hash(p.name) for p in self.splits.train),
+            provenance={**self.start.provenance, "stages": stages},
+            figures=figures,
+        )
+
+    def report(self, records: list[Record]) -> None:
+        """Write a JSON line an epoch and the curves, and say how the last epoch went."""
+        path = Path("results/metrics") / f"{self.flags.name}.jsonl"
+        earlier = STAGES[: STAGES.index(self.name)]
+        lines = [line for line in read_lines(path) if line["stage"] in earlier]
+        lines += [{"stage": self.name, **record} for record in records]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        write_beside(path, lambda temporary: temporary.write_text(text))
+        curves = training_curves(lines, f"Training of {self.flags.name}")
+        save_figure(curves, Path("results/plots") / f"{self.flags.name}.png")
+        last, figures = records[-1], records[-1]["dev"]
+        say(
+            f"{self.name} epoch {last['epoch']}: train loss {last['train_loss']:.3f}, "
+            f"dev loss {figures['loss']:.3f}, BLEU-4 {figures['BLEU-4']:.2f}, "
+            f"CIDEr-D {figures['CIDEr-D']:.2f}, {last['seconds']:.0f} s"
+        )
+
+
+def by_cider_then_loss(figures: Mapping[str, float]) -> tuple[float, float]:
+    """The figures by which epochs are chosen: on few photographs, several may caption alike."""
+    return figures["CIDEr-D"], -figures["loss"]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file, none if there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def refuse_other_sizes(flags: argparse.Namespace, decided: Checkpoint) -> None:
+    """Raise ValueError for flags that the second stage cannot follow: the first one decided."""
+    sizes = {**asdict(decided.model), "image_size": decided.images.size}
+    own = [name for name in RECIPE_FLAGS if name in sizes]
+    others = [name for name in own if getattr(flags, name) not in (None, sizes[name])]
+    if others:
+        raise ValueError(
+            f"the decoder stage decided otherwise than {', '.join(others)}: leave that out, or "
+            "train both stages under another --name"
+        )
+
+
+def train(flags: argparse.Namespace) -> None:
+    """Run the stages asked for and keep the best checkpoint."""
+    recipe = override(RECIPE, flags)
+    check_device(flags.device)
+    splits = read_splits(flags)
+    folder = Path("runs") / flags.name
+    if flags.stage == "finetune":
+        checkpoint = Checkpoint.load(folder / "decoder.pth")
+        refuse_other_sizes(flags, checkpoint)
+    else:
+        checkpoint = Stage("decoder", untrained(flags, recipe, splits), splits, recipe, flags).run()
+    if flags.stage != "decoder":
+        tuned = Stage("finetune", checkpoint, splits, recipe, flags).run()
+        checkpoint = max(checkpoint, tuned, key=lambda made: by_cider_then_loss(made.figures))
+    checkpoint.save(folder / "best.pth")
+    say(f"best: {folder / 'best.pth'}, CIDEr-D {checkpoint.figures['CIDEr-D']:.2f} on dev")
+    if flags.install:
+        checkpoint.save(SHIPPED)
+        say(f"installed as {SHIPPED}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; returns the exit status."""
+    flags = parse_arguments(arguments)
+    try:
+        train(flags)
+    except EXPECTED as error:
+        print(f"main.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("main.py: stopped; the same command goes on after the last epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,350 @@
+"""main.py: its flags, what it says of bad input, and one whole run on a dozen small photographs."""
+
+import json
+import shutil
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import main
+from captioning import train
+from captioning.captioner import Captioner
+from captioning.checkpoint import Checkpoint
+from captioning.data import hashed_split, name_hash
+from captioning.decode import DecodeConfig
+from captioning.train import TrainConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A value for each flag of the recipe that is valid and not the recipe's own.
+VALUES = {
+    "beam": 2,
+    "length_penalty": 0.5,
+    "max_words": 7,
+    "epochs": 3,
+    "batch_size": 3,
+    "learning_rate": 0.5,
+    "encoder_learning_rate": 0.25,
+    "warmup": 0.5,
+    "weight_decay": 0.125,
+    "label_smoothing": 0.25,
+    "attention_penalty": 0.5,
+    "clip_norm": 3.0,
+    "patience": 9,
+    "precision": "float32",
+    "seed": 77,
+    "min_count": 2,
+    "caption_words": 11,
+    "image_size": 64,
+    "embedding_dim": 8,
+    "attention_dim": 6,
+    "decoder_dim": 7,
+    "dropout": 0.25,
+}
+OWN_FLAGS = {
+    *("captions", "images", "skip_bad", "limit", "name", "restart", "stage", "encoder_weights"),
+    *("stride_in_1x1", "encoder_source", "cache", "workers", "device", "install"),
+}
+
+
+def flag(name):
+    return "--" + name.replace("_", "-")
+
+
+# Flags ------------------------------------------------------------------------------------------
+
+
+def test_every_setting_of_the_recipe_has_a_flag():
+    settings = {
+        field.name
+        for config in (main.Recipe, TrainConfig, DecodeConfig)
+        for field in fields(config)
+        if field.name not in ("decoding", "decoder", "finetune")
+    }
+    assert set(main.RECIPE_FLAGS) == settings == set(VALUES)
+
+
+def test_help_lists_every_flag(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main.main(["--help"])
+    words = capsys.readouterr().out.split()
+    assert stop.value.code == 0
+    assert [name for name in (*VALUES, *OWN_FLAGS) if flag(name) not in words] == []
+    assert set(vars(main.parse_arguments([]))) == {*VALUES, *OWN_FLAGS}
+
+
+def settings_of(recipe):
+    """Every setting of a recipe by where it is: ("decoder", "epochs") and so on."""
+    found = {}
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        if field.name in ("decoding", "decoder", "finetune"):
+            found |= {(field.name, own.name): getattr(value, own.name) for own in fields(value)}
+        else:
+            found["recipe", field.name] = value
+    return found
+
+
+def overridden(*arguments):
+    return settings_of(main.override(main.RECIPE, main.parse_arguments(arguments)))
+
+
+def test_without_flags_the_recipe_holds():
+    assert overridden() == settings_of(main.RECIPE)
+
+
+@pytest.mark.parametrize(("name", "value"), VALUES.items())
+def test_a_flag_changes_the_setting_of_its_name_wherever_it_is_and_nothing_else(name, value):
+    recipe = settings_of(main.RECIPE)
+    expected = {where: value if where[1] == name else own for where, own in recipe.items()}
+    assert overridden(flag(name), str(value)) == expected
+    assert expected != recipe
+
+
+# A whole run ------------------------------------------------------------------------------------
+
+
+class Place:
+    """A folder with a data set of its own, where main.py is run."""
+
+    def __init__(self, folder, weights):
+        self.folder = folder
+        self.names = self.draw_photographs()
+        self.write_captions(self.names)
+        torch.save(weights, folder / "resnet50.pth")
+        sizes = {"image_size": 64, "embedding_dim": 8, "attention_dim": 6, "decoder_dim": 7}
+        options = {"min_count": 2, "batch_size": 4, "epochs": 1, "precision": "float32", "beam": 2}
+        self.recipe = [str(x) for k, v in (sizes | options).items() for x in (flag(k), v)]
+
+    def draw_photographs(self):
+        """Seven for training, three for development, two for measuring."""
+        (self.folder / "photos").mkdir()
+        random = np.random.default_rng(0)
+        missing = {"train": 7, "dev": 3, "test": 2}
+        names = []
+        for name in (f"{i}.png" for i in range(1000)):
+            if missing[hashed_split(name)]:
+                missing[hashed_split(name)] -= 1
+                names.append(name)
+                pixels = random.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+                Image.fromarray(pixels).resize((90, 60)).save(self.folder / "photos" / name)
+        return names
+
+    def write_captions(self, names, file="captions.txt"):
+        rows = [f"{name},A man rides horse {k} , fast .\n" for name in names for k in range(2)]
+        (self.folder / file).write_text("image,caption\n" + "".join(rows))
+
+    def run(self, *arguments):
+        """The exit status of main.py; the model that it ships is another one here."""
+        data = ["--captions", "captions.txt", "--images", "photos", "--name", "small"]
+        weights = ["--encoder-weights", "resnet50.pth", "--device", "cpu"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setattr(main, "SHIPPED", self.folder / "model" / main.SHIPPED.name)
+            return main.main([*data, *weights, *self.recipe, *map(str, arguments)])
+
+    def metrics(self):
+        text = (self.folder / "results" / "metrics" / "small.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def files(self):
+        """Every file but the data set's, with when it was written."""
+        paths = [path for path in self.folder.rglob("*") if path.is_file()]
+        return {str(p.relative_to(self.folder)): p.stat().st_mtime_ns for p in paths}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, resnet):
+    folder = tmp_path_factory.mktemp("main")
+    yield Place(folder, resnet.state_dict())
+    shutil.rmtree(folder)  # hundreds of megabytes
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    """The place after ``main.py --name small``; what the repository's model/ held before."""
+    before = {path: path.stat().st_mtime_ns for path in ROOT.glob("model/*")}
+    assert place.run() == 0
+    return place, before
+
+
+def test_a_run_writes_checkpoints_figures_and_curves(trained):
+    place, _ = trained
+    written = [path for path in place.files() if path.startswith(("runs", "results"))]
+    assert sorted(path for path in written if "resume" not in path) == [
+        "results/metrics/small.jsonl",
+        "results/plots/small.png",
+        "runs/small/best.pth",
+        "runs/small/decoder.pth",
+        "runs/small/finetune.pth",
+    ]
+    with Image.open(place.folder / "results" / "plots" / "small.png") as curves:
+        assert curves.format == "PNG"
+
+
+def test_a_run_leaves_the_model_that_ships_alone(trained):
+    place, before = trained
+    assert {path: path.stat().st_mtime_ns for path in ROOT.glob("model/*")} == before
+    assert not (place.folder / "model").exists()
+
+
+def test_each_epoch_has_a_line_with_all_figures(trained):
+    lines = trained[0].metrics()
+    assert [(line["stage"], line["epoch"]) for line in lines] == [("decoder", 1), ("finetune", 1)]
+    promised = {"loss", "accuracy", "accuracy top-5", "F1 macro", "F1 weighted", "caption F1"}
+    promised |= {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr-D", "ROUGE-L"}
+    for line in lines:
+        assert set(line) == {"stage", "epoch", "learning_rate", "train_loss", "seconds", "dev"}
+        assert set(line["dev"]) == promised
+        assert np.isfinite([line["train_loss"], *line["dev"].values()]).all()
+
+
+def test_the_checkpoint_says_how_it_was_made(trained):
+    place, _ = trained
+    made = Checkpoint.load(place.folder / "runs" / "small" / "finetune.pth")
+    assert made.images.size == 64
+    assert (made.model.embedding_dim, made.model.attention_dim, made.model.decoder_dim) == (8, 6, 7)
+    assert set(made.vocabulary.words[4:]) == {"a", "man", "rides", "horse", "0", "1", "fast"}
+    training = [name for name in place.names if hashed_split(name) == "train"]
+    assert made.training_images == {name_hash(name) for name in training}
+    assert [stage["stage"] for stage in made.provenance["stages"]] == ["decoder", "finetune"]
+    assert "resnet50.pth" in made.provenance["encoder"]
+    assert "7 train, 3 dev, 2 test" in made.provenance["data"]
+    assert dict(made.figures) == place.metrics()[1]["dev"]
+
+
+def test_the_first_stage_leaves_the_encoder_and_the_second_trains_it(trained, resnet):
+    stages = {
+        name: Checkpoint.load(trained[0].folder / "runs" / "small" / f"{name}.pth").weights
+        for name in ("decoder", "finetune")
+    }
+    name = "layer4.2.conv3.weight"
+    first = resnet.state_dict()[name].half()
+    assert torch.equal(stages["decoder"][f"encoder.stages.{name}"], first)
+    assert not torch.equal(stages["finetune"][f"encoder.stages.{name}"], first)
+
+
+def test_the_best_stage_is_the_result_and_can_caption(trained):
+    place, _ = trained
+    folder = place.folder / "runs" / "small"
+    best, *stages = (Checkpoint.load(folder / f"{n}.pth") for n in ("best", *main.STAGES))
+    figures = [stage.figures["CIDEr-D"] for stage in stages]
+    assert best.figures["CIDEr-D"] == max(figures)
+    caption = Captioner.load(folder / "best.pth")(place.folder / "photos" / place.names[0])
+    assert set(caption.words) <= {"a", "man", "rides", "horse", "0", "1", "fast"}
+
+
+def test_the_same_command_again_trains_nothing_and_installs_only_when_asked(trained, monkeypatch):
+    place, _ = trained
+    before = place.files()
+    monkeypatch.setattr(train, "train_one_epoch", None)  # a call would fail
+    assert place.run("--install") == 0
+    after = place.files()
+    written = {path for path in after if after[path] != before.get(path)}
+    assert written == {"runs/small/best.pth", f"model/{main.SHIPPED.name}"}
+    installed = Checkpoint.load(place.folder / "model" / main.SHIPPED.name)
+    assert installed.figures == Checkpoint.load(place.folder / "runs/small/best.pth").figures
+    shutil.rmtree(place.folder / "model")
+
+
+def test_a_run_of_another_recipe_does_not_go_on_where_this_one_was(trained, capsys):
+    assert trained[0].run("--decoder-dim", 9) == 1
+    assert "--restart" in complaint(capsys)
+
+
+def test_the_second_stage_refuses_other_sizes_than_the_first_one_had(trained, capsys):
+    assert trained[0].run("--stage", "finetune", "--decoder-dim", 9, "--image-size", 96) == 1
+    message = complaint(capsys)
+    assert "decoder_dim" in message
+    assert "image_size" in message
+
+
+# Bad input --------------------------------------------------------------------------------------
+
+
+def complaint(capsys):
+    """The one line on stderr."""
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("main.py: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--epochs", 0], ["epochs must be at least 1"]),
+        (["--batch-size", -1], ["batch_size must be at least 1"]),
+        (["--beam", 0], ["beam must be at least 1"]),
+        (["--max-words", 0], ["max_words must be at least 1"]),
+        (["--caption-words", 0], ["caption_words must be at least 1"]),
+        (["--learning-rate", "nan"], ["learning_rate must be above 0"]),
+        (["--label-smoothing", 1], ["label_smoothing must be in [0, 1)"]),
+        (["--precision", "half"], ["precision must be one of float32, bfloat16"]),
+        (["--dropout", 2], ["dropout must be in [0, 1)"]),
+        (["--decoder-dim", 0], ["decoder_dim must be at least 1"]),
+        (["--image-size", 0], ["size must be a whole number"]),
+        (["--limit", 0], ["--limit must be at least 1"]),
+        (["--limit", -3], ["--limit must be at least 1"]),
+        (["--min-count", 1000], ["no word occurs 1000 times", "--min-count"]),
+        (["--captions", "none.csv"], ["none.csv", "no such caption file"]),
+        (["--captions", "empty.txt"], ["empty.txt", "empty"]),
+        (["--captions", "missing.txt"], ["missing.txt, line 2", "gone.png", "--skip-bad"]),
+        (["--captions", "train.txt"], ["train.txt", "add photographs"]),
+        (["--images", "none"], ["none", "no such folder"]),
+        (["--encoder-weights", "none.pth"], ["none.pth", "no such file"]),
+        (["--encoder-weights", "captions.txt"], ["captions.txt", "not a state dict"]),
+        (["--stage", "finetune", "--name", "new"], ["runs/new/decoder.pth", "no such model file"]),
+        (["--device", "abacus"], ["device abacus cannot be used"]),
+        (["--cache", "captions.txt", "--name", "new"], ["captions.txt"]),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_bad_input_is_said_in_one_sentence(place, capsys, arguments, parts):
+    (place.folder / "empty.txt").touch()
+    place.write_captions(["gone.png", *place.names], "missing.txt")
+    training = [name for name in place.names if hashed_split(name) == "train"]
+    place.write_captions(training, "train.txt")
+    assert place.run(*arguments) == 1
+    message = complaint(capsys)
+    assert [part for part in parts if part not in message] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--epochs", "many"], ["--stage", "both"], ["--colour"], ["--learning-rate", ""]]
+)
+def test_flags_that_are_none_give_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main.main(arguments)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: main.py")
+
+
+def test_bad_rows_can_be_left_out_and_are_counted(place, capsys):
+    place.write_captions(["gone.png", *place.names], "missing.txt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place.folder)
+        arguments = ["--captions", "missing.txt", "--images", "photos", "--skip-bad"]
+        splits = main.read_splits(main.parse_arguments(arguments))
+    assert (len(splits.train), len(splits.dev), len(splits.test)) == (7, 3, 2)
+    assert "left out 2 bad rows" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_exits_130_and_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(flags):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "train", interrupted)
+    assert main.main([]) == 130
+    assert "same command" in complaint(capsys)
+
+
+def test_the_recipe_fits_itself():
+    """The literal at the top of main.py passes its own checks, and its first stage is frozen."""
+    assert main.RECIPE.decoder.encoder_learning_rate == 0 < main.RECIPE.finetune.learning_rate
+    assert main.RECIPE.finetune.encoder_learning_rate > 0
+    assert replace(main.RECIPE) == main.RECIPE

@@ -1,0 +1,327 @@
+"""plots.py: what is bright and what is dark, and what the figures hold."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from captioning.plots import (
+    as_svg,
+    attention_figure,
+    beam_curve,
+    length_figure,
+    light,
+    overlay,
+    reliability_figure,
+    save_figure,
+    score_distribution,
+    thumbnail,
+    training_curves,
+)
+
+GREY = 200
+WORDS = ["a", "man", "'s", "dog"]
+
+
+def grey_photo(width=140, height=70):
+    """A photograph of one grey, so that an overlay shows the light alone."""
+    return Image.new("RGB", (width, height), (GREY,) * 3)
+
+
+def peaked(row, column, side=7):
+    """Attention on one cell of the grid."""
+    weights = np.zeros((side, side), np.float32)
+    weights[row, column] = 1
+    return weights
+
+
+def kept_light(photo, weights, **options):
+    """How much of its brightness each pixel keeps: (H, W), 0 to 1."""
+    return np.asarray(overlay(photo, weights, **options), dtype=float)[..., 0] / GREY
+
+
+def even(count, side=7):
+    """Maps (count, side, side) of even attention."""
+    return np.full((count, side, side), 1 / side**2, np.float32)
+
+
+def record(epoch, cider, stage="decoder"):
+    """One line of a run's metrics file."""
+    names = ("loss", "accuracy", "accuracy top-5", "F1 weighted", "F1 macro", "ROUGE-L")
+    bleu = {f"BLEU-{order}": 60.0 / order for order in (1, 2, 3, 4)}
+    figures = dict.fromkeys(names, 10.0 + epoch) | bleu | {"CIDEr-D": cider}
+    return {"stage": stage, "epoch": epoch, "train_loss": 5.0 - epoch, "dev": figures}
+
+
+# One map ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (2, 5), (6, 3)])
+def test_the_photograph_keeps_its_brightness_where_the_model_looked(row, column):
+    kept = kept_light(grey_photo(140, 70), peaked(row, column))  # cells of 20 x 10 pixels
+    middle = kept[row * 10 + 4 : row * 10 + 6, column * 20 + 9 : column * 20 + 11]
+    assert middle.min() > 0.95
+    far = kept[40:, :40] if (row, column) != (6, 3) else kept[:30]
+    assert far.max() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_strength_is_the_brightness_lost_where_it_looked_least(strength):
+    kept = kept_light(grey_photo(), peaked(3, 3), strength=strength)
+    assert kept[0, 0] == pytest.approx(1 - strength, abs=0.01)
+    assert kept.max() == pytest.approx(1, abs=0.03)
+
+
+def test_more_attention_is_brighter():
+    weights = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
+    kept = kept_light(grey_photo(160, 40), weights)[20]
+    middles = kept[[20, 60, 100, 140]]
+    assert (np.diff(middles) > 0.1).all()
+
+
+@pytest.mark.parametrize("weight", [1 / 49, 0.0])
+def test_even_attention_darkens_nothing(weight):
+    photo = grey_photo()
+    weights = np.full((7, 7), weight, np.float32)
+    assert np.array_equal(np.asarray(overlay(photo, weights)), np.asarray(photo))
+
+
+def test_nearly_even_attention_shows_little_contrast():
+    weights = np.full((7, 7), 1 / 49, np.float32)
+    weights[0, 0] *= 1.02
+    assert kept_light(grey_photo(), weights).min() > 0.95
+
+
+def test_light_is_1_where_the_model_looked_most_and_0_where_least():
+    weights = np.array([[0.0, 0.1], [0.3, 0.6]], np.float32)
+    assert np.allclose(light(weights), [[0, 1 / 6], [1 / 2, 1]])
+
+
+def test_an_overlay_leaves_the_photograph_as_it_was():
+    photo = grey_photo()
+    before = photo.tobytes()
+    assert overlay(photo, peaked(0, 0)).size == photo.size
+    assert photo.tobytes() == before
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((640, 320), (100, 50)), ((10, 20), (50, 100)), ((9000, 3), (100, 1)), ((3, 9000), (1, 100))],
+)
+def test_a_thumbnail_keeps_the_proportions_and_never_vanishes(size, expected):
+    assert thumbnail(Image.new("RGB", size), 100).size == expected
+
+
+# All maps of a caption ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "grid"), [(1, 2), (4, 5), (5, 10), (30, 35)])
+def test_a_figure_has_the_photograph_and_a_panel_a_word(count, grid):
+    words = [f"word{number}" for number in range(count)]
+    figure = attention_figure(grey_photo(), words, even(count))
+    filled = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in filled] == ["", *words]
+    assert len(figure.axes) == grid  # a short caption gets a narrow figure
+
+
+def test_each_panel_shows_its_own_map():
+    photo = thumbnail(grey_photo(), 320)
+    maps = np.stack([peaked(row, row) for row in range(len(WORDS))])
+    figure = attention_figure(photo, WORDS, maps)
+    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes[: len(WORDS) + 1]]
+    assert np.array_equal(shown[0], np.asarray(photo))
+    for panel, weights in zip(shown[1:], maps, strict=True):
+        assert np.array_equal(panel, np.asarray(overlay(photo, weights)))
+
+
+@pytest.mark.parametrize(
+    ("size", "tallest"),
+    [((4000, 100), 100), ((100, 4000), 700), ((5000, 2), 100), ((2, 5000), 700), ((1, 1), 350)],
+)
+def test_a_very_wide_or_tall_photograph_is_drawn_at_a_sensible_size(tmp_path, size, tallest):
+    path = tmp_path / "attention.png"
+    save_figure(attention_figure(grey_photo(*size), WORDS, even(4)), path)
+    width, height = Image.open(path).size
+    assert 1000 < width < 1500
+    assert 50 < height < tallest
+
+
+# Training ----------------------------------------------------------------------------------------
+
+
+def labels(figure):
+    """The legend of every panel."""
+    return [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes]
+
+
+def shaded(figure):
+    """The shaded spans of every panel, as (left, right)."""
+    return [
+        [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
+        for axes in figure.axes
+    ]
+
+
+def stars(figure):
+    """Where every panel has stars."""
+    return [
+        [
+            (line.get_xdata()[0], line.get_ydata()[0])
+            for line in axes.lines
+            if line.get_marker() == "*"
+        ]
+        for axes in figure.axes
+    ]
+
+
+def test_the_curves_of_one_epoch(tmp_path):
+    figure = training_curves([record(1, 20.0)], "Training of base")
+    save_figure(figure, tmp_path / "curves.png")
+    assert all("best: epoch 1" in legend for legend in labels(figure))
+    assert shaded(figure) == [[], [], [], []]
+    left, right = figure.axes[0].get_xlim()
+    assert [tick for tick in figure.axes[0].get_xticks() if left <= tick <= right] == [1]
+
+
+def test_the_curves_of_two_stages_mark_the_best_epoch_and_the_second_stage():
+    lines = [record(1, 20.0), record(2, 50.0), record(1, 60.0, "finetune")]
+    lines += [record(2, 55.0, "finetune")]
+    figure = training_curves(lines, "Training of base")
+    assert all("best: epoch 3" in legend for legend in labels(figure))
+    assert shaded(figure) == [[(2.5, 4.5)]] * 4
+    assert figure.get_suptitle() == "Training of base"
+
+
+def test_the_curves_hold_the_figures():
+    lines = [record(1, 20.0), record(2, 50.0)]
+    figure = training_curves(lines, "Training of base")
+    drawn = {
+        line.get_label(): list(line.get_ydata()) for axes in figure.axes for line in axes.lines
+    }
+    assert drawn["training objective"] == [4.0, 3.0]
+    assert drawn["loss, dev"] == [11.0, 12.0]
+    assert drawn["CIDEr-D, dev"] == [20.0, 50.0]
+    assert drawn["BLEU-4, dev"] == [15.0, 15.0]
+
+
+def test_the_best_epoch_is_starred_where_it_was_chosen():
+    figure = training_curves([record(1, 20.0), record(2, 50.0), record(3, 40.0)], "Training")
+    assert stars(figure) == [[], [], [], [(2, 50.0)]]
+
+
+def test_curves_differ_without_colour():
+    figure = training_curves([record(1, 20.0), record(2, 50.0)], "Training")
+    for axes in figure.axes:
+        curves = [line for line in axes.lines if line.get_label().endswith(("dev", "objective"))]
+        assert len({line.get_marker() for line in curves}) == len(curves) > 0
+
+
+def test_no_legend_hides_a_curve():
+    figure = training_curves([record(1, 20.0), record(2, 50.0)], "Training")
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
+
+
+# Scores ------------------------------------------------------------------------------------------
+
+
+def beam(width, cider):
+    """The figures of one beam width."""
+    return {
+        "beam": width,
+        "metrics": {"CIDEr-D": cider, "BLEU-4": 20.0 + width},
+        "intervals": {"CIDEr-D": [cider - 3, cider + 4]},
+    }
+
+
+def test_a_beam_curve_holds_the_figures_and_their_intervals():
+    figure = beam_curve([beam(1, 50.0), beam(2, 53.0), beam(5, 52.0)])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["CIDEr-D (x100)", "BLEU-4 (x100)"]
+    for axes, values in zip(figure.axes, ([50, 53, 52], [21, 22, 25]), strict=True):
+        assert list(axes.lines[0].get_xdata()) == [1, 2, 5]
+        assert list(axes.lines[0].get_ydata()) == values
+    corners = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert {(1, 47), (1, 54), (2, 50), (2, 57), (5, 49), (5, 56)} <= set(map(tuple, corners))
+
+
+def test_a_beam_curve_stars_the_best_width_and_does_without_intervals():
+    figure = beam_curve([beam(1, 50.0), beam(2, 53.0), {**beam(3, 52.0), "intervals": {}}])
+    assert stars(figure) == [[(2, 53.0)], [(3, 23.0)]]
+
+
+def test_a_score_distribution_counts_every_photograph_and_marks_mean_and_median():
+    figure = score_distribution([0.0, 0.0, 30.0, 250.0], "CIDEr-D")
+    (axes,) = figure.axes
+    assert sum(patch.get_height() for patch in axes.patches) == 4
+    assert labels(figure) == [["mean 70.0", "median 15.0"]]
+    assert [line.get_xdata()[0] for line in axes.lines] == [70, 15]
+    assert axes.get_xlabel() == "CIDEr-D of a photograph (x100)"
+
+
+@pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], np.array([53.1])])
+def test_a_score_distribution_of_one_score(tmp_path, values):
+    figure = score_distribution(values, "CIDEr-D")
+    assert sum(patch.get_height() for patch in figure.axes[0].patches) == len(values)
+    save_figure(figure, tmp_path / "scores.png")
+
+
+def test_lengths_are_shares_because_there_are_more_references():
+    figure = length_figure([3, 3, 4, 4], [2, 4, 4, 4, 5, 5, 6, 6, 6, 7])
+    (axes,) = figure.axes
+    assert list(axes.lines[0].get_ydata()) == [0, 0, 0, 50, 50, 0, 0, 0]
+    assert [patch.get_height() for patch in axes.patches] == [0, 0, 10, 0, 30, 20, 30, 10]
+    assert set(labels(figure)[0]) == {"captions (mean 3.5)", "references (mean 4.9)"}
+
+
+def test_lengths_of_captions_that_are_longer_than_any_reference_or_empty():
+    axes = length_figure(np.array([0, 9]), np.array([4])).axes[0]
+    assert axes.lines[0].get_ydata()[[0, 9]].tolist() == [50, 50]
+
+
+def test_reliability_holds_the_bins_and_their_intervals():
+    bins = [
+        {"probability": 0.2, "CIDEr-D": 30.0, "interval": [25.0, 36.0], "images": 50},
+        {"probability": 0.5, "CIDEr-D": 60.0, "interval": [60.1, 70.0], "images": 50},
+    ]
+    (axes,) = reliability_figure(bins, "CIDEr-D").axes
+    assert list(axes.lines[0].get_xdata()) == [0.2, 0.5]
+    assert list(axes.lines[0].get_ydata()) == [30, 60]
+    # The second interval leaves out its mean by a hair, and is drawn from the mean.
+    (bars,) = axes.collections
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[25, 36], [60, 70]]
+
+
+def test_a_figure_as_svg_is_the_same_each_time_and_needs_no_font():
+    first, second = (as_svg(score_distribution([1.0, 2.0], "CIDEr-D")) for _ in range(2))
+    assert first == second
+    assert b"</svg>" in first
+    assert b"<text" not in first
+
+
+# Saving ------------------------------------------------------------------------------------------
+
+
+def test_a_figure_is_saved_as_png_in_a_folder_that_is_made(tmp_path):
+    path = tmp_path / "results" / "plots" / "base.png"
+    save_figure(training_curves([record(1, 20.0)], "Training of base"), path)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert 1000 < image.width < 1500
+        assert 600 < image.height < 1000
+    assert [found.name for found in path.parent.iterdir()] == ["base.png"]
+
+
+def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "base.png"
+    path.write_bytes(b"earlier")
+
+    def fail(figure, target, **options):
+        target.write_bytes(b"half")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="full"):
+        save_figure(Figure(), path)
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
