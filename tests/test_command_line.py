@@ -1,0 +1,259 @@
+"""python -m captioning: what it prints, draws, and says when something is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from captioning.__main__ import main, parse_arguments
+from captioning.captioner import Captioner
+
+ROOT = Path(__file__).resolve().parent.parent
+load_once = cache(Captioner.load)  # errors are not kept
+
+
+@pytest.fixture(autouse=True)
+def one_model(monkeypatch):
+    """Read each model file once for all tests."""
+    monkeypatch.setattr(Captioner, "load", load_once)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three photographs, three files that are none, and a folder within."""
+    folder = tmp_path_factory.mktemp("photos")
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "a.png")
+    Image.new("RGB", (60, 80), "white").save(folder / "b.jpg")
+    Image.new("RGB", (64, 64), "red").save(folder / "c.JPEG")
+    (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:200])
+    (folder / "text.jpg").write_text("This is not a photograph.")
+    (folder / "notes.txt").write_text("Nor is this.")
+    (folder / "within").mkdir()
+    return folder
+
+
+@pytest.fixture
+def cli(checkpoint_path, capsys):
+    """Run the command line: exit status, lines of stdout, lines of stderr."""
+
+    def cli(*arguments, model=checkpoint_path):
+        try:
+            status = main([*map(str, arguments), "--model", str(model)])
+        except SystemExit as stop:  # argparse
+            status = stop.code
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return status, captured.out.splitlines(), captured.err.splitlines()
+
+    return cli
+
+
+# Captions ---------------------------------------------------------------------------------------
+
+
+def test_one_photograph_gives_its_sentence_alone(cli, folder, captioner):
+    status, out, err = cli(folder / "a.png")
+    assert (status, err) == (0, [])
+    assert out == [captioner(folder / "a.png").sentence]
+    assert out[0][0].isupper() or out[0][0] == "'"
+    assert out[0].endswith(".")
+
+
+def test_several_photographs_are_named_and_keep_their_order(cli, folder, captioner):
+    photos = [folder / "c.JPEG", folder / "a.png", folder / "b.jpg"]
+    status, out, err = cli(*photos)
+    assert (status, err) == (0, [])
+    sentences = [captioner(photo).sentence for photo in photos]
+    assert len(set(sentences)) == 3  # or their order would not show
+    assert out == [f"{p}: {s}" for p, s in zip(photos, sentences, strict=True)]
+
+
+def test_the_beam_width_is_the_one_asked_for(cli, folder, captioner):
+    photo = folder / "a.png"
+    _, out, _ = cli(photo, "--beam", 1, "--json")
+    assert json.loads(out[0])["alternatives"] == []
+    assert json.loads(out[0])["caption"] == captioner(photo, beam=1).text
+    _, out, _ = cli(photo, "--beam", 3, "--json")
+    assert len(json.loads(out[0])["alternatives"]) == 2
+
+
+def test_a_folder_means_the_images_in_it_by_name(cli, folder):
+    status, out, err = cli(folder)
+    assert [line.split(": ")[0] for line in out] == [
+        str(folder / name) for name in ("a.png", "b.jpg", "c.JPEG")
+    ]
+    assert [name for name in ("cut.jpg", "text.jpg") if name not in "\n".join(err)] == []
+    assert "notes.txt" not in "\n".join(err)
+    assert len(err) == 2
+    assert status == 2
+
+
+def test_an_empty_folder_is_said_and_the_others_are_captioned(cli, folder):
+    status, out, err = cli(folder / "within", folder / "a.png")
+    assert status == 2
+    assert len(out) == 1
+    assert err == [f"{folder / 'within'}: there is no image in this folder"]
+
+
+# What is wrong ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["missing.jpg", "cut.jpg", "text.jpg"])
+def test_a_photograph_that_cannot_be_read_leaves_the_others_alone(cli, folder, name):
+    status, out, err = cli(folder / "a.png", folder / name, folder / "b.jpg")
+    assert status == 2
+    assert [line.split(": ")[0] for line in out] == [str(folder / "a.png"), str(folder / "b.jpg")]
+    assert len(err) == 1
+    assert name in err[0]
+
+
+@pytest.mark.parametrize("model", ["missing.pth", "a.png", "notes.txt", "within"])
+def test_a_wrong_model_file_is_named_in_one_sentence(cli, folder, model):
+    status, out, err = cli(folder / "a.png", model=folder / model)
+    assert (status, out, len(err)) == (2, [], 1)
+    assert err[0].startswith(f"{folder / model}: ")
+
+
+def test_a_beam_of_nothing_is_refused_in_one_sentence(cli, folder):
+    assert cli(folder / "a.png", "--beam", 0) == (2, [], ["beam must be at least 1, not 0"])
+
+
+@pytest.mark.parametrize("arguments", [["--beam", "wide"], ["--colour"]])
+def test_wrong_flags_give_usage(cli, folder, arguments):
+    status, out, err = cli(folder / "a.png", *arguments)
+    assert (status, out) == (2, [])
+    assert err[0].startswith("usage: python -m captioning")
+    assert arguments[0] in err[-1]
+
+
+def test_no_arguments_give_usage(cli):
+    status, out, err = cli()
+    assert (status, out) == (2, [])
+    assert err[0].startswith("usage: python -m captioning")
+    assert "PHOTO" in err[-1]
+
+
+def test_help_mentions_every_flag(cli):
+    status, out, _ = cli("--help")
+    flags = {f"--{name}" for name in vars(parse_arguments(["photo.jpg"])) if name != "photos"}
+    assert status == 0
+    assert flags == {"--beam", "--json", "--attention", "--model"}
+    assert [flag for flag in {*flags, "PHOTO", "folder"} if flag not in "\n".join(out)] == []
+
+
+# JSON -------------------------------------------------------------------------------------------
+
+
+def test_json_has_a_line_a_photograph_with_all_that_is_known(cli, folder, captioner):
+    photos = [folder / "a.png", folder / "b.jpg"]
+    status, out, err = cli(*photos, "--json")
+    assert (status, len(out), err) == (0, 2, [])
+    for line, photo, expected in zip(out, photos, captioner.stream(photos), strict=True):
+        found = json.loads(line)
+        assert set(found) == {"file", "caption", "score", "alternatives", "words"}
+        assert (found["file"], found["caption"]) == (str(photo), expected.text)
+        assert found["score"] == round(expected.score, 4)
+        assert found["alternatives"] == [
+            {"caption": other.text, "score": round(other.score, 4)}
+            for other in expected.alternatives
+        ]
+        scores = [found["score"], *(other["score"] for other in found["alternatives"])]
+        assert scores == sorted(scores, reverse=True)
+        assert len(scores) == 4  # the beam that the model was saved with
+        assert [word["word"] for word in found["words"]] == list(expected.words)
+
+
+def test_json_says_how_sure_each_word_was_and_where_the_model_looked(cli, folder, captioner):
+    _, out, _ = cli(folder / "a.png", "--json")
+    found, expected = json.loads(out[0])["words"], captioner(folder / "a.png")
+    assert len(found) == len(expected.attention) > 0
+    for word, weights, probability in zip(
+        found, expected.attention, expected.probabilities, strict=True
+    ):
+        assert set(word) == {"word", "probability", "x", "y"}
+        assert 0 <= word["probability"] <= 1
+        assert word["probability"] == pytest.approx(probability, abs=1e-4)
+        rows, columns = weights.shape
+        assert 0 < word["x"] < 1
+        assert 0 < word["y"] < 1
+        assert weights[int(word["y"] * rows), int(word["x"] * columns)] == weights.max()
+
+
+def test_json_leaves_photographs_that_failed_to_stderr(cli, folder):
+    status, out, err = cli(folder / "text.jpg", folder / "a.png", "--json")
+    assert status == 2
+    assert [json.loads(line)["file"] for line in out] == [str(folder / "a.png")]
+    assert len(err) == 1
+
+
+def test_names_that_are_not_ascii_stay_readable(cli, folder, tmp_path):
+    photo = tmp_path / "café 犬.png"
+    photo.write_bytes((folder / "a.png").read_bytes())
+    _, out, _ = cli(photo, "--json")
+    assert "café 犬.png" in out[0]
+
+
+# Attention --------------------------------------------------------------------------------------
+
+
+def drawn(path):
+    with Image.open(path) as image:
+        image.load()
+    return image.format, np.asarray(image.convert("L")).std()
+
+
+def test_attention_is_drawn_as_png_whatever_its_name(cli, folder, tmp_path):
+    for name in ("maps.png", "new folder/maps"):
+        status, out, err = cli(folder / "a.png", "--attention", tmp_path / name)
+        assert (status, len(out), err) == (0, 1, [])
+        kind, contrast = drawn(tmp_path / name)
+        assert kind == "PNG"
+        assert contrast > 5  # something is on it
+
+
+def test_a_photograph_with_an_unprintable_name_is_captioned_and_drawn(cli, folder, tmp_path):
+    photo = os.fsdecode(os.fsencode(tmp_path) + b"/line\nbreak\xff.png")
+    Path(photo).write_bytes((folder / "a.png").read_bytes())
+    status, out, err = cli(photo, "--attention", tmp_path / "maps.png", "--json")
+    assert (status, len(out), err) == (0, 1, [])
+    assert drawn(tmp_path / "maps.png")[0] == "PNG"
+
+
+def test_attention_of_two_photographs_is_refused_before_any_work(cli, folder, tmp_path):
+    out_path = tmp_path / "maps.png"
+    status, out, err = cli(folder / "a.png", folder / "b.jpg", "--attention", out_path)
+    assert (status, out, len(err)) == (2, [], 1)
+    assert "--attention draws one photograph, not 2" in err[0]
+    assert not out_path.exists()
+
+
+def test_attention_that_cannot_be_written_is_said_in_one_sentence(cli, folder):
+    status, _, err = cli(folder / "a.png", "--attention", folder / "notes.txt" / "maps.png")
+    assert (status, len(err)) == (2, 1)
+    assert "notes.txt" in err[0]
+
+
+# For real ---------------------------------------------------------------------------------------
+
+
+def test_as_a_program(folder, checkpoint_path, captioner):
+    arguments = [folder / "a.png", folder / "text.jpg", "--model", checkpoint_path]
+    found = subprocess.run(
+        [sys.executable, "-m", "captioning", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert found.returncode == 2
+    assert found.stdout == f"{folder / 'a.png'}: {captioner(folder / 'a.png').sentence}\n"
+    assert "text.jpg" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
