@@ -1,0 +1,228 @@
+"""How sure a corpus figure is: bootstrap intervals, paired tests, rank correlation.
+
+A figure is a function of sums over images, so a resample of the images costs one row of a matrix
+product and no caption is scored twice.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Array: TypeAlias = NDArray[np.float64]
+
+RESAMPLES = 1000
+PERMUTATIONS = 10_000
+_CHUNK = 500  # permutations at a time, or the matrix would not fit where the statistics are wide
+
+
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """A corpus figure: ``value`` turns sums over images (R, k) into figures (R,).
+
+    ``rows`` (B, k) are what each image adds to the sums.
+    """
+
+    rows: Array
+    value: Callable[[Array], Array]
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.rows)
+
+    def figure(self) -> float:
+        """The figure of all images."""
+        return float(self.value(self.rows.sum(axis=0, keepdims=True))[0])
+
+
+def ratio(numerators: Array, denominators: Array, scale: float = 1.0) -> Statistic:
+    """The sum of numerators (B,) by the sum of denominators (B,), 0 where that is 0."""
+
+    def value(sums: Array) -> Array:
+        below = sums[:, 1]
+        found: Array = scale * sums[:, 0] / np.where(below == 0, 1.0, below)
+        return found
+
+    return Statistic(np.stack([numerators, denominators], axis=1).astype(np.float64), value)
+
+
+def mean(values: Array, scale: float = 1.0) -> Statistic:
+    """The mean over images of values (B,)."""
+    return ratio(values, np.ones(len(values)), scale)
+
+
+def averaged(statistics: Sequence[Statistic]) -> Statistic:
+    """The mean of several figures of the same images, resampled together."""
+    edges = np.cumsum([statistic.rows.shape[1] for statistic in statistics])[:-1]
+
+    def value(sums: Array) -> Array:
+        parts = np.split(sums, edges, axis=1)
+        found = [one.value(part) for one, part in zip(statistics, parts, strict=True)]
+        return np.mean(found, axis=0)  # type: ignore[no-any-return]
+
+    return Statistic(np.concatenate([one.rows for one in statistics], axis=1), value)
+
+
+def figures_of(statistics: Mapping[str, Statistic]) -> dict[str, float]:
+    """The figures of all images, by name."""
+    return {name: statistic.figure() for name, statistic in statistics.items()}
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+def intervals(
+    statistics: Mapping[str, Statistic], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Interval]:
+    """Bootstrap percentile intervals over images (Efron 1979; for BLEU, Koehn 2004).
+
+    Every figure sees the same resamples. Raises ValueError when figures are of different numbers
+    of images.
+    """
+    if not statistics:
+        return {}
+    weights = _resamples(_images(statistics.values()), resamples, seed)  # (R, B)
+    return {
+        name: _percentiles(statistic.value(weights @ statistic.rows))
+        for name, statistic in statistics.items()
+    }
+
+
+class Comparison(NamedTuple):
+    """Two systems on the same images: their figures, the difference, and how sure it is.
+
+    ``interval`` is of the difference (paired bootstrap); ``p`` the probability of a difference at
+    least as great, in either direction, if the systems were alike (approximate randomisation).
+    """
+
+    this: float
+    other: float
+    difference: float
+    interval: Interval
+    p: float
+
+
+def compare(
+    this: Mapping[str, Statistic],
+    other: Mapping[str, Statistic],
+    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> dict[str, Comparison]:
+    """Compare two systems in the figures that both have, image by image.
+
+    Paired bootstrap (Koehn 2004) for the interval; approximate randomisation (Noreen 1989;
+    Riezler and Maxwell 2005) for p, which is never below 1 / (permutations + 1). The images must
+    be the same, in the same order; raises ValueError when their numbers differ.
+    """
+    shared = [name for name in this if name in other]
+    if not shared:
+        return {}
+    count = _images([*(this[name] for name in shared), *(other[name] for name in shared)])
+    weights = _resamples(count, resamples, seed)
+    found = {}
+    for name in shared:
+        a, b = this[name], other[name]
+        differences = a.value(weights @ a.rows) - b.value(weights @ b.rows)
+        difference = a.figure() - b.figure()
+        p = _randomisation(a, b, abs(difference), permutations, seed)
+        interval = _percentiles(differences)
+        found[name] = Comparison(a.figure(), b.figure(), difference, interval, p)
+    return found
+
+
+def _randomisation(
+    this: Statistic, other: Statistic, difference: float, permutations: int, seed: int
+) -> float:
+    """How often the systems differ so much when each image's captions are swapped by chance."""
+    step = other.rows - this.rows  # (B, k)
+    totals = this.rows.sum(axis=0), other.rows.sum(axis=0)
+    # Or rounding would make a swap of all images, or of none, differ less than the real thing.
+    threshold = difference - 1e-9 * max(1.0, difference)
+    as_great = 0
+    for swaps in _swaps(len(this), permutations, seed):
+        moved = swaps @ step  # (P, k)
+        found = this.value(totals[0] + moved) - other.value(totals[1] - moved)
+        as_great += int((np.abs(found) >= threshold).sum())
+    return (as_great + 1) / (permutations + 1)
+
+
+def _swaps(images: int, permutations: int, seed: int) -> Iterator[Array]:
+    random = np.random.default_rng(seed + 1)
+    for start in range(0, permutations, _CHUNK):
+        yield random.integers(0, 2, (min(_CHUNK, permutations - start), images)).astype(np.float64)
+
+
+def _resamples(images: int, resamples: int, seed: int) -> Array:
+    """How often each image is drawn (R, B)."""
+    random = np.random.default_rng(seed)
+    drawn = random.multinomial(images, np.full(images, 1 / images), size=resamples)
+    return drawn.astype(np.float64)
+
+
+def _images(statistics: Iterable[Statistic]) -> int:
+    counts = {len(statistic) for statistic in statistics}
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(f"figures must be of the same images, at least one, not of {counts}")
+    return int(counts.pop())
+
+
+def _percentiles(values: Array) -> Interval:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Interval(float(low), float(high))
+
+
+class Correlation(NamedTuple):
+    """Spearman's rank correlation with its 95 % interval."""
+
+    value: float
+    interval: Interval
+
+
+def rank_correlation(
+    first: Array, second: Array, resamples: int = RESAMPLES, seed: int = 0
+) -> Correlation:
+    """Spearman's rank correlation of two values an image (B,), with a bootstrap interval.
+
+    0 where one of them does not vary.
+    """
+    count = len(first)
+    drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))  # (R, B)
+    values = _spearman(first[drawn], second[drawn])
+    return Correlation(float(_spearman(first[None], second[None])[0]), _percentiles(values))
+
+
+def _spearman(first: Array, second: Array) -> Array:
+    """Row by row: (R, B) and (R, B) to (R,)."""
+    ranks = [rankdata(values, axis=1) for values in (first, second)]
+    a, b = (r - r.mean(axis=1, keepdims=True) for r in ranks)
+    spread = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    correlation: Array = (a * b).sum(axis=1) / np.where(spread == 0, 1.0, spread)
+    return correlation
+
+
+class Bin(NamedTuple):
+    """Images of like confidence: their mean confidence, their mean quality with its interval."""
+
+    confidence: float
+    quality: float
+    interval: Interval
+    images: int
+
+
+def reliability(confidence: Array, quality: Array, bins: int = 10) -> list[Bin]:
+    """Group images by confidence (B,) into bins of equal size, and average their quality (B,)."""
+    order = np.argsort(confidence, kind="stable")
+    found = []
+    for members in np.array_split(order, min(bins, len(order))):
+        interval = intervals({"quality": mean(quality[members])})["quality"]
+        means = float(confidence[members].mean()), float(quality[members].mean())
+        found.append(Bin(*means, interval, len(members)))
+    return found
