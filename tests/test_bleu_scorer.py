@@ -1,0 +1,278 @@
+"""The scorer's door: what it scores, what it refuses, what it writes."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
+
+import bleu_scorer
+from captioning import Captioner, meteor
+from captioning.card import FIGURES
+from captioning.checkpoint import file_hash
+from captioning.data import hashed_split, name_hash, read_captions, split_photographs
+from captioning.ptb import ptb_tokenize
+
+CAPTIONS = ("a man runs on the grass", "the red dog 's ball", "two dogs play, a man runs")
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory):
+    """Forty pictures of noise in soft colours, each with three captions."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    rows = ["image,caption"]
+    for number in range(40):
+        pixels = random.integers(0, 256, (4, 4, 3)).astype(np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(folder / f"{number}.png")
+        rows += [f'{number}.png,"{caption}"' for caption in CAPTIONS]
+    (folder / "captions.txt").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.fixture
+def score(data_set, checkpoint_path, tmp_path, monkeypatch):
+    """Run the scorer in an empty folder; returns its exit status."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bleu_scorer, "SHIPPED_MODEL", checkpoint_path)
+    monkeypatch.setattr(meteor, "why_not", lambda: "METEOR is left out of these tests")
+    data = ["--references", data_set / "captions.txt", "--images", data_set]
+
+    def run(*flags, model=checkpoint_path):
+        system = ["--model", model] if model else []
+        words = [*data, *system, "--device", "cpu", *flags]
+        return bleu_scorer.main([str(word) for word in words])
+
+    return run
+
+
+def result_of(folder, name):
+    return json.loads((folder / "results" / "metrics" / f"{name}.json").read_text())
+
+
+def rows_of(folder, name):
+    with (folder / "results" / "metrics" / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def photographs(data_set, split):
+    splits = split_photographs(read_captions(data_set / "captions.txt", data_set).photographs)
+    return getattr(splits, split)
+
+
+def test_figures_are_those_of_pycocoevalcap(score, data_set, checkpoint_path, tmp_path):
+    assert score("--split", "train", "--name", "mine") == 0
+    metrics = json.loads((tmp_path / "results/metrics/mine.json").read_text())["metrics"]
+    scored = photographs(data_set, "train")
+    captions = Captioner.load(checkpoint_path).stream([photo.path for photo in scored])
+    results = {i: [" ".join(caption.words)] for i, caption in enumerate(captions)}
+    references = {
+        i: [" ".join(ptb_tokenize(text)) for text in photo.captions]
+        for i, photo in enumerate(scored)
+    }
+    bleu, _ = Bleu(4).compute_score(references, results, verbose=0)
+    expected = {f"BLEU-{order}": 100 * value for order, value in enumerate(bleu, start=1)}
+    expected["ROUGE-L"] = 100 * Rouge().compute_score(references, results)[0]
+    expected["CIDEr-D"] = 100 * Cider().compute_score(references, results)[0]
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_result_says_how_it_was_made(score, checkpoint_path, tmp_path, capsys):
+    assert score("--beam", 2) == 0
+    result = result_of(tmp_path, "tiny_test")
+    assert result["sha256"] == file_hash(checkpoint_path)
+    assert (result["split"], result["beam"], result["length penalty"]) == ("test", 2, 0.7)
+    assert result["command"].startswith("python bleu_scorer.py --references ")
+    assert set(FIGURES) <= set(result["metrics"])
+    assert result["metrics"]["perplexity"] == pytest.approx(np.exp(result["metrics"]["loss"]), 1e-3)
+    printed = capsys.readouterr().out
+    assert all(f"{name} " in printed for name in FIGURES)
+    assert "METEOR is left out" in printed
+
+
+def test_figures_lie_in_their_intervals(score, tmp_path):
+    assert score("--split", "all", "--name", "mine") == 0
+    result = result_of(tmp_path, "mine")
+    unresampled = {"F1 macro", "distinct-1", "distinct-2", "vocabulary used"}
+    assert set(result["metrics"]) - set(result["intervals"]) == unresampled
+    for name, (low, high) in result["intervals"].items():
+        assert low <= result["metrics"][name] + 1e-3
+        assert result["metrics"][name] - 1e-3 <= high
+
+
+def test_a_row_an_image(score, data_set, tmp_path):
+    assert score("--name", "mine") == 0
+    rows = rows_of(tmp_path, "mine")
+    scored = photographs(data_set, "test")
+    assert [row["image"] for row in rows] == sorted(photo.name for photo in scored)
+    mean = np.mean([float(row["CIDEr-D"]) for row in rows])
+    assert mean == pytest.approx(result_of(tmp_path, "mine")["metrics"]["CIDEr-D"], abs=1e-3)
+    assert {"caption", "BLEU-4", "log-probability", "score", "invented objects"} <= set(rows[0])
+
+
+def test_its_own_csv_scores_the_same_as_a_file_of_captions(score, tmp_path, data_set):
+    assert score("--name", "mine") == 0
+    file = tmp_path / "results" / "metrics" / "mine.csv"
+    assert score("--captions", file, "--name", "again", model=None) == 0
+    mine, again = (result_of(tmp_path, name) for name in ("mine", "again"))
+    assert again["split"] == "test"
+    assert again["metrics"].items() <= mine["metrics"].items()
+    assert {"BLEU-4", "CIDEr-D", "ROUGE-L", "CHAIR-s"} <= set(again["metrics"])
+    assert "attention" not in again
+
+
+def test_another_system_needs_no_photographs(score, tmp_path, data_set, monkeypatch):
+    references = tmp_path / "references.txt"
+    lines = [f"{n}.jpg#{k}\tA man runs on {k} grass ." for n in range(3) for k in range(5)]
+    references.write_text("\n".join(lines))
+    captions = [{"image_id": f"{n}.jpg", "caption": "a man runs"} for n in range(3)]
+    (tmp_path / "theirs.json").write_text(json.dumps(captions))
+    flags = ("--references", references, "--images", "nowhere", "--captions", "theirs.json")
+    assert score(*flags, "--name", "theirs", model=None) == 0
+    result = result_of(tmp_path, "theirs")
+    assert (result["images"], result["split"]) == (3, "all")
+    assert {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D"} <= set(result["metrics"])
+    assert (tmp_path / "results" / "plots" / "theirs.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: [*rows, ["other.png", "a dog"]], "other.png"),
+        (lambda rows: rows[:-1], "no caption"),
+        (lambda rows: [*rows, rows[0]], "keep one caption"),
+    ],
+    ids=["unknown image", "image without a caption", "duplicate"],
+)
+def test_captions_that_do_not_fit_are_refused(score, data_set, tmp_path, capsys, change, words):
+    rows = [[photo.name, "a dog runs"] for photo in photographs(data_set, "test")]
+    with (tmp_path / "theirs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "caption"], *change(rows)])
+    assert score("--captions", "theirs.csv", "--split", "test", model=None) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert words in error
+    assert not (tmp_path / "results").exists()
+
+
+def test_empty_captions_count_as_empty(score, data_set, tmp_path):
+    rows = [[photo.name, ""] for photo in photographs(data_set, "test")]
+    with (tmp_path / "theirs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "caption"], *rows])
+    assert score("--captions", "theirs.csv", model=None) == 0
+    metrics = result_of(tmp_path, "theirs_test")["metrics"]
+    assert (metrics["CIDEr-D"], metrics["length"]) == (0, 0)
+
+
+@pytest.mark.parametrize("baseline", bleu_scorer.BASELINES)
+def test_baselines_are_scored_by_a_command_each(score, tmp_path, baseline):
+    assert score("--baseline", baseline, model=None) == 0
+    result = result_of(tmp_path, f"{baseline}_test")
+    assert result["metrics"]["BLEU-1"] > 0
+    if baseline == "frequent":
+        assert result["metrics"]["most frequent caption"] == 100
+
+
+def test_a_person_is_compared_with_systems_on_as_many_references(score, tmp_path):
+    assert score("--four-references", "--against", "human", "--name", "mine") == 0
+    result = result_of(tmp_path, "mine")
+    assert set(result["four references"]["metrics"]) >= {"BLEU-4", "CIDEr-D"}
+    row = result["against"]["metrics"]["BLEU-1"]
+    assert row["this"] == result["four references"]["metrics"]["BLEU-1"]
+    assert row["difference"] == pytest.approx(row["this"] - row["other"], abs=1e-3)
+    assert 0 < row["p"] <= 1
+
+
+def test_a_system_against_itself_does_not_differ(score, checkpoint_path, tmp_path):
+    assert score("--against", checkpoint_path, "--name", "mine") == 0
+    for row in result_of(tmp_path, "mine")["against"]["metrics"].values():
+        assert (row["difference"], row["interval"], row["p"]) == (0, [0, 0], 1)
+
+
+def test_beam_widths_1_to_10_are_scored_and_drawn(score, tmp_path):
+    assert score("--beams", "--beam", 3, "--limit", 4, "--name", "mine") == 0
+    result = result_of(tmp_path, "mine")
+    assert [row["beam"] for row in result["beams"]] == list(range(1, 11))
+    own = {name: result["metrics"][name] for name in result["beams"][2]["metrics"]}
+    assert result["beams"][2]["metrics"] == own
+    with Image.open(tmp_path / "results" / "plots" / "mine_beams.png") as figure:
+        assert figure.format == "PNG"
+
+
+def test_the_report_shows_figures_and_photographs(score, tmp_path):
+    assert score("--name", "mine") == 0
+    page = (tmp_path / "results" / "plots" / "mine.html").read_text()
+    result = result_of(tmp_path, "mine")
+    assert f"{result['metrics']['BLEU-1']:.1f}" in page
+    assert "data:image/jpeg" in page
+
+
+def test_test_is_scored_where_there_is_one_else_dev(score, data_set, tmp_path, capsys):
+    scored = [photo for part in ("train", "dev") for photo in photographs(data_set, part)]
+    rows = [f"{photo.name},{caption}" for photo in scored for caption in ("a man", "a dog")]
+    (tmp_path / "few.txt").write_text("image,caption\n" + "\n".join(rows))
+    few = ("--references", tmp_path / "few.txt", "--name", "few")
+    assert score("--name", "all") == 0
+    assert score(*few) == 0
+    assert result_of(tmp_path, "all")["split"] == "test"
+    assert result_of(tmp_path, "few")["split"] == "dev"
+    assert score(*few, "--split", "test") == 1
+    assert "no test photographs" in capsys.readouterr().err
+
+
+def test_photographs_it_was_trained_on_are_refused(score, checkpoint, tmp_path, capsys):
+    seen = next(f"{n}.png" for n in range(40) if hashed_split(f"{n}.png") == "test")
+    model = tmp_path / "model.pth"
+    replace(checkpoint, training_images=frozenset({name_hash(seen)})).save(model)
+    assert score(model=model) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "trained on 1 of these" in error
+    assert not (tmp_path / "results").exists()
+    assert score("--allow-training-images", model=model) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--references", "nowhere.txt"), "no such caption file"),
+        (("--limit", "0"), "--limit must be at least 1"),
+        (("--against", "nowhere.csv"), "nowhere.csv"),
+        (("--against", "nowhere.pth"), "no such model file"),
+        (("--images", "nowhere"), "no such folder"),
+        (("--model", "nowhere.pth"), "no such model file"),
+        (("--beam", "0"), "beam must be at least 1"),
+    ],
+)
+def test_bad_input_gets_one_sentence(score, flags, words, capsys, tmp_path):
+    assert score(*flags) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_publish_writes_result_and_card_beside_the_model(score, checkpoint, tmp_path):
+    model = tmp_path / "shop" / "model.pth"
+    made = {"stage": "decoder", "command": "python main.py", "config": {"epochs": 3}, "torch": "2"}
+    provenance = {"encoder": "made by chance", "data": "noise", "stages": [made]}
+    replace(checkpoint, provenance=provenance).save(model)
+    assert score("--publish", "--split", "dev", model=model) == 0
+    result = json.loads((model.parent / "results.json").read_text())
+    card = (model.parent / "README.md").read_text()
+    assert f"{result['metrics']['CIDEr-D']:.2f}" in card
+    assert all(word in card for word in ("made by chance", "python main.py", file_hash(model)))
+
+
+def test_help_lists_every_flag(capsys):
+    with pytest.raises(SystemExit) as stop:
+        bleu_scorer.main(["--help"])
+    words = capsys.readouterr().out.split()
+    assert stop.value.code == 0
+    flags = ["--" + name.replace("_", "-") for name in vars(bleu_scorer.parse_arguments([]))]
+    assert [flag for flag in flags if flag not in words] == []
