@@ -53,9 +53,9 @@ from captioning.plots import (
     score_distribution,
     thumbnail,
 )
-from captioning.pretrained import weights_hash
+from captioning.pretrained import encoder_hash
+from captioning.ptb import ptb_tokenize
 from captioning.report import Entry, report_html
-from captioning.vocab import tokenize
 
 BATCH = 50  # photographs
 BEAMS = range(1, 11)
@@ -170,16 +170,22 @@ class Scorer:
     def covered(
         self, candidates: Mapping[str, str], path: Path
     ) -> tuple[str, tuple[Photograph, ...]]:
-        """The part of the data set that a file has captions for: all of it, or one split."""
-        for name in ("test", "dev", "train"):
-            photographs = getattr(self.splits, name)
-            if photographs and len(photographs) != len(self.everything):
-                try:
-                    match_candidates(candidates, [p.name for p in photographs], path)
-                except DataError:
-                    continue
-                return name, photographs
-        return "all", self.everything
+        """The part of the data set that a file fits best: all of it, or one split.
+
+        Raises DataError, by the part with the most of its images, where it fits none.
+        """
+        parts = {name: getattr(self.splits, name) for name in ("test", "dev", "train")}
+        parts["all"] = self.everything
+        for name, photographs in parts.items():
+            if not photographs:
+                continue
+            try:
+                match_candidates(candidates, [photo.name for photo in photographs], path)
+            except DataError:
+                continue
+            return name, photographs
+        known = {name: sum(photo.name in candidates for photo in parts[name]) for name in parts}
+        return (best := max(known, key=lambda name: (known[name], -len(parts[name])))), parts[best]
 
     @property
     def references(self) -> list[tuple[str, ...]]:
@@ -192,7 +198,7 @@ class Scorer:
         if self.split in ("train", "all") or not self.splits.train:
             return None
         return frozenset(
-            tuple(tokens) for photograph in self.splits.train for tokens in photograph.references
+            tuple(ptb_tokenize(text)) for photo in self.splits.train for text in photo.captions
         )
 
     def source(self, model: Path | None, captions: Path | None, baseline: str | None) -> Source:
@@ -243,7 +249,7 @@ class Scorer:
         """Mean features by the shipped model's encoder."""
         checkpoint = Checkpoint.load(SHIPPED_MODEL)
         network = checkpoint.build().to(self.flags.device)
-        engine, digest = TorchEngine(network), weights_hash(network.encoder.state_dict())
+        engine, digest = TorchEngine(network), encoder_hash(network.encoder)
 
         def features(photographs: Sequence[Photograph]) -> NDArray[np.floating]:
             cache = self.flags.cache
@@ -342,16 +348,19 @@ def say(text: str) -> None:
 
 def run(flags: argparse.Namespace) -> None:
     """Score, print and write."""
+    refuse_what_does_not_fit(flags)
     scorer = Scorer(flags)
+    # Both before either is scored: what is wrong with the second should not cost the first.
     source = scorer.source(flags.model, flags.captions, flags.baseline)
+    other = scorer.other(flags.against) if flags.against else None
     say(f"scoring {len(scorer.photographs):,} {scorer.split} photographs")
-    four = flags.four_references or flags.against == "human"
+    against_people = other is not None and other.system.people
+    four = flags.four_references or against_people
     found = assess(source.system, scorer.references, scorer.training, four)
-    name = flags.name or f"{source.name}_{scorer.split}"
+    name = flags.name or default_name(source, scorer)
     result = describe(name, source, scorer, flags) | found.to_json()
-    if flags.against:
-        other = scorer.other(flags.against)
-        against = assess(other.system, scorer.references, scorer.training)
+    if other is not None:
+        against = assess(other.system, scorer.references, scorer.training, source.system.people)
         result["against"] = {"name": other.about, "metrics": compared(found, against)}
     if source.sweep is not None:
         result["beams"] = beams_of(source.sweep, scorer)
@@ -359,6 +368,30 @@ def run(flags: argparse.Namespace) -> None:
     write(name, result, source, scorer, found)
     if flags.publish:
         publish(flags.model or SHIPPED_MODEL, source, result)
+
+
+def refuse_what_does_not_fit(flags: argparse.Namespace) -> None:
+    """Raise ValueError for flags that would be ignored, or would publish what is not the whole."""
+    of_model = {"--beam": flags.beam, "--length-penalty": flags.length_penalty}
+    of_model |= {"--beams": flags.beams or None, "--publish": flags.publish or None}
+    given = [name for name, value in of_model.items() if value is not None]
+    if given and (flags.captions or flags.baseline):
+        raise ValueError(f"{given[0]} is for a model: leave it out, or --captions and --baseline")
+    partial = {"--limit": flags.limit, "--allow-training-images": flags.allow_training_images}
+    partial["--split"] = flags.split in ("train", "all")
+    given = [name for name, value in partial.items() if value]
+    if flags.publish and given:
+        raise ValueError(f"what is published is of all photographs held out: leave {given[0]} out")
+    if flags.name and Path(flags.name).name != flags.name:
+        raise ValueError(f"--name {flags.name}: a name makes files in results, not a path")
+
+
+def default_name(source: Source, scorer: Scorer) -> str:
+    """The system's and the split's, and what was changed: a trial must not replace the whole."""
+    flags = scorer.flags
+    changes = {"first": flags.limit, "beam": flags.beam, "penalty": flags.length_penalty}
+    parts = [f"_{name}_{value:g}" for name, value in changes.items() if value is not None]
+    return f"{source.name}_{scorer.split}{''.join(parts)}"
 
 
 def describe(
@@ -446,7 +479,9 @@ def table(source: Source, scorer: Scorer, found: Assessment) -> str:
     text = io.StringIO()
     writer = csv.writer(text)  # its own line ends: a caption may hold any of them
     new = [] if found.new is None else ["new"]
-    writer.writerow(["image", "caption", *found.images, "invented objects", *new])
+    # A person's row has the first reference beside means over all: nothing for --captions to read.
+    caption = "first reference" if source.system.people else "caption"
+    writer.writerow(["image", caption, *found.images, "invented objects", *new])
     in_order = sorted(enumerate(scorer.photographs), key=lambda pair: pair[1].name)
     for place, photograph in in_order:
         values = [round(float(column[place]), 4) for column in found.images.values()]
@@ -460,8 +495,8 @@ def draw(
     result: Mapping[str, Any], source: Source, scorer: Scorer, found: Assessment
 ) -> dict[str, Any]:
     """The report's figures."""
-    lengths = [len(tokenize(caption)) for caption in source.system.captions]
-    expected = [len(tokens) for photo in scorer.photographs for tokens in photo.references]
+    lengths = [len(ptb_tokenize(caption)) for caption in source.system.captions]
+    expected = [len(ptb_tokenize(text)) for texts in scorer.references for text in texts]
     figures = {
         "scores": score_distribution(found.images["CIDEr-D"], "CIDEr-D"),
         "lengths": length_figure(lengths, expected),
@@ -522,14 +557,17 @@ def photo_of(photograph: Photograph, folder: Path) -> Image.Image | None:
 
 def publish(model: Path, source: Source, result: dict[str, Any]) -> None:
     """Write results.json and the model card beside a model, and the README's figures."""
-    if source.checkpoint is None:
-        raise ValueError("--publish is for a model: leave out --captions and --baseline")
-    write_text(model.parent / "results.json", as_json(result))
-    write_text(model.parent / "README.md", model_card(source.checkpoint, result))
-    say(f"published in {model.parent.name}/results.json and {model.parent.name}/README.md")
+    assert source.checkpoint is not None
+    pages = {
+        model.parent / "results.json": as_json(result),
+        model.parent / "README.md": model_card(source.checkpoint, result),
+    }
     if model.resolve() == SHIPPED_MODEL:
-        write_text(README, with_results(README.read_text(encoding="utf-8"), result))
-        say(f"and in {README.name}")
+        pages[README] = with_results(README.read_text(encoding="utf-8"), result)
+    # All are made before the first is written, so that they never disagree.
+    for path, text in pages.items():
+        write_text(path, text)
+        say(f"published in {path}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

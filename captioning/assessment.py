@@ -107,15 +107,9 @@ def assess(
     corpus = Corpus.of(system.captions, references)
     turns = _turns(corpus) if system.people else [corpus]
     scores = human(corpus) if system.people else caption_statistics(corpus)
-    statistics, notes = dict(scores.statistics), list[str]()
+    statistics, notes = scores.statistics | _beyond_ngrams(turns), list[str]()
     if reason := meteor_program.why_not():
         notes.append(reason)
-    else:
-        programs = [meteor_program.meteor(turn.candidates, turn.references) for turn in turns]
-        statistics["METEOR"] = averaged(programs)
-    invented = [inventions(turn, ObjectWords.load()) for turn in turns]
-    for name in invented[0].statistics:
-        statistics[name] = averaged([each.statistics[name] for each in invented])
     said = diversity(turns[0], training)
     if training is None:
         notes.append("Unseen captions are not counted: the training captions are not known.")
@@ -127,9 +121,9 @@ def assess(
         figures_of(statistics) | said.figures,
         intervals({k: v for k, v in statistics.items() if k not in WITHOUT_INTERVAL}),
         scores.images | _own_values(system),
-        invented[0].words,
+        inventions(turns[0], ObjectWords.load()).words,
         said.new,
-        leave_one_out(corpus).statistics if four_references and not system.people else {},
+        _without_one(corpus) if four_references and not system.people else {},
         system.people,
     )
     if found.without_one:
@@ -142,6 +136,21 @@ def assess(
     return found
 
 
+def _beyond_ngrams(turns: Sequence[Corpus]) -> dict[str, Statistic]:
+    """METEOR, where it can be measured, and invented objects: the mean over turns."""
+    found = [inventions(turn, ObjectWords.load()).statistics for turn in turns]
+    if meteor_program.why_not() is None:
+        for turn, statistics in zip(turns, found, strict=True):
+            statistics["METEOR"] = meteor_program.meteor(turn.candidates, turn.references)
+    return {name: averaged([each[name] for each in found]) for name in found[0]}
+
+
+def _without_one(corpus: Corpus) -> dict[str, Statistic]:
+    """The figures with each reference left out in turn."""
+    turns = [corpus.without(place) for place in range(corpus.fewest_references)]
+    return leave_one_out(corpus).statistics | _beyond_ngrams(turns)
+
+
 def caption_figures(
     captions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, Any]]:
@@ -152,10 +161,11 @@ def caption_figures(
 def compared(this: Assessment, other: Assessment) -> dict[str, dict[str, Any]]:
     """Two systems on the same photographs, figure by figure, with interval and p-value.
 
-    Against people, ``this`` must have been assessed with ``four_references``.
+    People are scored against one reference less, so a system that is compared with them must be
+    too: it must have been assessed with ``four_references``.
     """
-    # People are scored against one reference less, so that the other must be too.
     figures = this.without_one if other.people and not this.people else this.statistics
+    others = other.without_one if this.people and not other.people else other.statistics
     # A word's F1 is of a vocabulary, and two models may have two.
     shared = {name: figure for name, figure in figures.items() if not name.startswith("F1 ")}
     return {
@@ -166,7 +176,7 @@ def compared(this: Assessment, other: Assessment) -> dict[str, dict[str, Any]]:
             "interval": [round(end, _DIGITS) for end in found.interval],
             "p": round(found.p, _DIGITS),
         }
-        for name, found in compare(shared, other.statistics).items()
+        for name, found in compare(shared, others).items()
     }
 
 

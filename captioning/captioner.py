@@ -72,8 +72,9 @@ class Failure:
 
 
 def as_sentence(text: str) -> str:
-    """Give a caption a capital letter and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}."
+    """Give a caption a capital letter and a full stop, unless it has an end of its own."""
+    text = text.strip().removesuffix(".").rstrip()
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(("!", "?")) else ".")
 
 
 def _settings_of(checkpoint: Checkpoint) -> DecodeConfig:

@@ -368,7 +368,8 @@ def _comparison(measure: Measure, row: Mapping[str, Any]) -> Comparison:
 
 
 def _verdict(measure: Measure, row: Mapping[str, Any]) -> str:
-    if row["p"] >= _CLEAR:
+    low, high = row["interval"]
+    if row["p"] >= _CLEAR or low <= 0 <= high:
         return "no clear difference"
     direction = "higher" if row["difference"] > 0 else "lower"
     if not measure.better:

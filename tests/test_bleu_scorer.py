@@ -84,7 +84,7 @@ def test_figures_are_those_of_pycocoevalcap(score, data_set, checkpoint_path, tm
 
 def test_the_result_says_how_it_was_made(score, checkpoint_path, tmp_path, capsys):
     assert score("--beam", 2) == 0
-    result = result_of(tmp_path, "tiny_test")
+    result = result_of(tmp_path, "tiny_test_beam_2")
     assert result["sha256"] == file_hash(checkpoint_path)
     assert (result["split"], result["beam"], result["length penalty"]) == ("test", 2, 0.7)
     assert result["command"].startswith("python bleu_scorer.py --references ")
@@ -188,6 +188,60 @@ def test_a_person_is_compared_with_systems_on_as_many_references(score, tmp_path
     assert 0 < row["p"] <= 1
 
 
+def test_people_are_compared_with_a_system_on_as_many_references(score, tmp_path):
+    assert score("--baseline", "human", "--against", "frequent", "--name", "us", model=None) == 0
+    flags = ("--baseline", "frequent", "--against", "human", "--name", "it")
+    assert score(*flags, model=None) == 0
+    ours, theirs = (result_of(tmp_path, name)["against"]["metrics"] for name in ("us", "it"))
+    assert {"BLEU-4", "CIDEr-D", "CHAIR-s"} <= set(ours)
+    for name in set(ours) & set(theirs):
+        assert ours[name]["this"] == theirs[name]["other"]
+        assert ours[name]["difference"] == pytest.approx(-theirs[name]["difference"], abs=1e-3)
+
+
+def test_a_persons_table_is_no_file_of_captions(score, tmp_path, capsys):
+    assert score("--baseline", "human", "--name", "us", model=None) == 0
+    assert score("--captions", tmp_path / "results/metrics/us.csv", model=None) == 1
+    assert "begins no file of captions" in capsys.readouterr().err
+
+
+def test_a_trial_does_not_replace_the_whole(score, tmp_path):
+    assert score("--limit", 2, "--beam", 2) == 0
+    names = {path.name for path in (tmp_path / "results" / "metrics").iterdir()}
+    assert names == {"tiny_test_first_2_beam_2.json", "tiny_test_first_2_beam_2.csv"}
+
+
+def test_a_file_that_nearly_fits_a_split_is_judged_by_it(score, data_set, tmp_path, capsys):
+    dev = photographs(data_set, "dev")
+    rows = [[photo.name, "a dog runs"] for photo in dev[1:]]
+    with (tmp_path / "theirs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "caption"], *rows])
+    assert score("--captions", "theirs.csv", model=None) == 1
+    error = capsys.readouterr().err
+    assert f"1 photograph of the {len(dev)} to be scored, the first {dev[0].name}" in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--baseline", "frequent", "--beam", 2), "--beam is for a model"),
+        (("--baseline", "frequent", "--length-penalty", 0), "--length-penalty is for a model"),
+        (("--baseline", "frequent", "--beams"), "--beams is for a model"),
+        (("--baseline", "frequent", "--publish"), "--publish is for a model"),
+        (("--publish", "--limit", 3), "leave --limit out"),
+        (("--publish", "--split", "train"), "leave --split out"),
+        (("--publish", "--allow-training-images"), "leave --allow-training-images out"),
+        (("--baseline", "frequent", "--name", "../there"), "not a path"),
+    ],
+)
+def test_flags_that_do_not_fit_together_are_refused(score, flags, words, capsys, tmp_path):
+    assert score(*flags, model=None) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_system_against_itself_does_not_differ(score, checkpoint_path, tmp_path):
     assert score("--against", checkpoint_path, "--name", "mine") == 0
     for row in result_of(tmp_path, "mine")["against"]["metrics"].values():
@@ -246,7 +300,7 @@ def test_photographs_it_was_trained_on_are_refused(score, checkpoint, tmp_path, 
         (("--against", "nowhere.pth"), "no such model file"),
         (("--images", "nowhere"), "no such folder"),
         (("--model", "nowhere.pth"), "no such model file"),
-        (("--beam", "0"), "beam must be at least 1"),
+        (("--beam", "0"), "beam must be from 1 to 1,000"),
     ],
 )
 def test_bad_input_gets_one_sentence(score, flags, words, capsys, tmp_path):

@@ -250,6 +250,8 @@ def test_peak_is_the_middle_of_the_brightest_cell():
         ("a man's dog", "A man's dog."),
         ("two Dogs", "Two Dogs."),
         ("7 dogs", "7 dogs."),
+        ("A dog runs .", "A dog runs."),
+        ("is it a dog?", "Is it a dog?"),
         ("\u00e9t\u00e9", "\u00c9t\u00e9."),
     ],
 )

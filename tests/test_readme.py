@@ -100,3 +100,15 @@ def test_the_model_card_is_of_the_model_that_ships():
     card = (ROOT / "model" / "README.md").read_text(encoding="utf-8")
     assert result["sha256"] == file_hash(SHIPPED_MODEL)
     assert card == model_card(Checkpoint.load(SHIPPED_MODEL), result)
+
+
+def test_every_shipped_figure_lies_in_its_interval():
+    import json
+
+    from captioning.assessment import WITHOUT_INTERVAL
+
+    result = json.loads((ROOT / "model" / "results.json").read_text(encoding="utf-8"))
+    for part in (result, result["four references"]):
+        assert not set(part["intervals"]) & WITHOUT_INTERVAL
+        for name, (low, high) in part["intervals"].items():
+            assert low <= part["metrics"][name] <= high, name

@@ -316,10 +316,12 @@ def test_nobody_compares_splits_unaware(split, source, expected):
         ("loss", -2.0, 0.01, "better"),
         ("length", 2.0, 0.01, "higher"),
         ("CIDEr-D", 2.0, 0.05, "no clear difference"),
+        ("CIDEr-D", 0.5, 0.04, "no clear difference"),  # its interval holds 0
     ],
 )
 def test_a_difference_is_called_better_only_when_it_is(name, difference, p, expected):
-    row = {"this": 1, "other": 1, "difference": difference, "interval": [-1, 1], "p": p}
+    interval = [difference - 1, difference + 1]
+    row = {"this": 1, "other": 1, "difference": difference, "interval": interval, "p": p}
     text = page(minimal(against={"name": "other", "metrics": {name: row}})).words
     assert f"{p:.4f} {expected}" in text
 
