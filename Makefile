@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 IMAGE ?=
 
-.PHONY: app test caption train results bench clean .venv
+.PHONY: app test caption named train results bench clean .venv
 
 app: .venv
 	$(BIN)/python -m streamlit run streamlit_app.py
@@ -15,9 +15,11 @@ test: .venv/.tests-ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-caption: .venv
-	@test -n "$(IMAGE)" || { echo "name a photograph: make caption IMAGE=photo.jpg"; exit 2; }
+caption: named .venv
 	@$(BIN)/python -m captioning "$(IMAGE)"
+
+named:
+	@test -n "$(IMAGE)" || { echo "name a photograph: make caption IMAGE=photo.jpg"; exit 2; }
 
 train: .venv
 	$(BIN)/python main.py

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -35,10 +36,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def expand(photos: Iterable[Path]) -> Iterator[Path | Failure]:
     """Each file as it is, and in a folder's place the images in it, by name."""
     for path in photos:
-        if not path.is_dir():
+        # Not Path.is_dir(), which raises OSError for a name too long to be one.
+        if not os.path.isdir(path):
             yield path
             continue
-        images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        try:
+            images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        except OSError as error:
+            yield Failure(str(path), f"{path}: this folder cannot be read ({error.strerror})")
+            continue
         yield from images
         if not images:
             yield Failure(str(path), f"{path}: there is no image in this folder")
@@ -95,9 +101,19 @@ def run(flags: argparse.Namespace) -> int:
         print(as_json(result) if flags.json else as_text(result, len(items) == 1), flush=True)
         if flags.attention and isinstance(item, Path):
             # From its path: the source that the caption names is made for printing.
-            photo = read_photo(item, captioner.images)
-            save_figure(attention_figure(photo, result.words, result.attention), flags.attention)
+            draw(captioner, item, result, flags.attention)
     return status
+
+
+def draw(captioner: Captioner, photo: Path, caption: Caption, path: Path) -> None:
+    """Draw where the model looked. Raises ValueError where the picture cannot be written."""
+    figure = attention_figure(read_photo(photo, captioner.images), caption.words, caption.attention)
+    try:
+        save_figure(figure, path)
+    except OSError as error:
+        raise ValueError(
+            f"{path}: the picture cannot be written there ({error.strerror}); name another file"
+        ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,6 +121,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parse_arguments(arguments)
     try:
         return run(flags)
+    except BrokenPipeError:
+        # Whoever read has had enough (as head does): end quietly, also when Python flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except (CheckpointError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return FAILED

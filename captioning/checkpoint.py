@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -122,9 +123,19 @@ def file_hash(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def load_plain(path: str | os.PathLike[str]) -> Any:
+    """Load plain types and tensors, on the CPU; no code in the file is run.
+
+    Raises whatever reading what is no such file makes any layer raise: zip, pickle, tensors.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch remarks on the pickle protocol of a foreign file
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def _read(path: str | os.PathLike[str]) -> Any:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except FileNotFoundError:
         raise CheckpointError(
             f"{path}: there is no such model file; train one or fetch it"
@@ -135,7 +146,6 @@ def _read(path: str | os.PathLike[str]) -> Any:
         raise CheckpointError(
             f"{path}: this file may not be read; change its permissions"
         ) from None
-    # Reading what is no checkpoint can fail in any layer: zip, pickle, tensors, text.
     except Exception:
         content = None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+WIDEST_BEAM = 1000  # what memory allows, and far more than helps
 _KEPT_SHARE = 0.75
 _LOWEST = -1e4  # the least log-probability; e ** -10000 is 0 in any precision
 
@@ -47,8 +48,8 @@ class DecodeConfig:
     max_words: int = 30
 
     def __post_init__(self) -> None:
-        if self.beam < 1:
-            raise ValueError(f"beam must be at least 1, not {self.beam}")
+        if not 1 <= self.beam <= WIDEST_BEAM:
+            raise ValueError(f"beam must be from 1 to {WIDEST_BEAM:,}, not {self.beam}")
         if not 0 <= self.length_penalty <= 5:
             raise ValueError(f"length_penalty must be in [0, 5], not {self.length_penalty}")
         if self.max_words < 1:

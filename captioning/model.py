@@ -70,6 +70,7 @@ class Encoder(nn.Module):
 
     def __init__(self, stride_in_1x1: bool = False) -> None:
         super().__init__()
+        self.stride_in_1x1 = stride_in_1x1
         resnet = resnet50(weights=None, norm_layer=FrozenBatchNorm)
         if stride_in_1x1:
             _use_original_strides(resnet)
@@ -235,6 +236,10 @@ class CaptioningModel(nn.Module):
         ``visual`` holds pixels (B, 3, H, W), which are encoded, or features (B, L, C) computed
         before, while the encoder is frozen.
         """
-        features = self.encoder(visual) if visual.ndim == 4 else visual  # (B, L, C)
-        logits, alphas = self.decoder(features, tokens)
+        logits, alphas = self.decoder(self.features(visual), tokens)
         return logits, alphas
+
+    def features(self, visual: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) encoded as features (B, L, C); features stay as they are."""
+        features: Tensor = self.encoder(visual) if visual.ndim == 4 else visual
+        return features

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torchvision.models import ResNet50_Weights
 
-from captioning.checkpoint import Checkpoint
+from captioning.checkpoint import Checkpoint, load_plain
 from captioning.model import Encoder
 
 
@@ -22,8 +21,13 @@ class PretrainedEncoder:
     """An encoder with its first weights, and a sentence about where they come from."""
 
     encoder: Encoder
-    stride_in_1x1: bool
     source: str
+    training_images: frozenset[str] = frozenset()  # of Flickr8k or the like, by name_hash
+
+    @property
+    def stride_in_1x1(self) -> bool:
+        """Which of the two ResNet-50s it is: see ``ModelConfig``."""
+        return self.encoder.stride_in_1x1
 
 
 def pretrained_encoder(
@@ -50,15 +54,16 @@ def pretrained_encoder(
         return _from_checkpoint(fallback)
     encoder = Encoder()
     encoder.load_torchvision(dict(state))
-    return PretrainedEncoder(encoder, False, f"torchvision ResNet50_Weights.{choice.name}")
+    return PretrainedEncoder(encoder, f"torchvision ResNet50_Weights.{choice.name}")
 
 
 def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_plain(path)
     except FileNotFoundError:
         raise PretrainedError(f"{path}: there is no such file of encoder weights") from None
-    # Reading what is no state dict can fail in any layer: zip, pickle, tensors.
+    except IsADirectoryError:
+        raise PretrainedError(f"{path}: this is a folder; name the file of weights in it") from None
     except Exception:
         state = None
     if not isinstance(state, dict):
@@ -70,13 +75,19 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
         raise PretrainedError(f"{path}: no state dict of torchvision's resnet50: {error}") from None
     # Of the tensors: files of the same ones differ from version to version of torch.save.
     source = f"{path.name} (tensors' sha256 {weights_hash(encoder.stages.state_dict())})"
-    return PretrainedEncoder(encoder, stride_in_1x1, source)
+    return PretrainedEncoder(encoder, source)
 
 
 def _from_checkpoint(path: Path) -> PretrainedEncoder:
     checkpoint = Checkpoint.load(path)
     source = f"the encoder of {path.name}, because torchvision's weights could not be downloaded"
-    return PretrainedEncoder(checkpoint.build().encoder, checkpoint.model.stride_in_1x1, source)
+    return PretrainedEncoder(checkpoint.build().encoder, source, checkpoint.training_images)
+
+
+def encoder_hash(encoder: Encoder) -> str:
+    """What an encoder computes, in a few characters: its tensors, and where it strides."""
+    digest = weights_hash(encoder.state_dict())
+    return f"{digest}, stride in 1x1" if encoder.stride_in_1x1 else digest
 
 
 def weights_hash(weights: Mapping[str, Tensor]) -> str:

@@ -114,6 +114,22 @@ def test_a_photograph_that_cannot_be_read_leaves_the_others_alone(cli, folder, n
     assert name in err[0]
 
 
+def test_a_path_that_no_system_takes_leaves_the_others_alone(cli, folder):
+    status, out, err = cli("a" * 300 + ".jpg", folder / "a.png")
+    assert (status, len(out), len(err)) == (2, 1, 1)
+    assert err[0].startswith("aaa")
+
+
+def test_a_folder_that_may_not_be_read_leaves_the_others_alone(cli, folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    status, out, err = cli(folder, folder / "a.png")
+    assert (status, len(out)) == (2, 1)
+    assert err == [f"{folder}: this folder cannot be read (Permission denied)"]
+
+
 @pytest.mark.parametrize("model", ["missing.pth", "a.png", "notes.txt", "within"])
 def test_a_wrong_model_file_is_named_in_one_sentence(cli, folder, model):
     status, out, err = cli(folder / "a.png", model=folder / model)
@@ -122,7 +138,7 @@ def test_a_wrong_model_file_is_named_in_one_sentence(cli, folder, model):
 
 
 def test_a_beam_of_nothing_is_refused_in_one_sentence(cli, folder):
-    assert cli(folder / "a.png", "--beam", 0) == (2, [], ["beam must be at least 1, not 0"])
+    assert cli(folder / "a.png", "--beam", 0) == (2, [], ["beam must be from 1 to 1,000, not 0"])
 
 
 @pytest.mark.parametrize("arguments", [["--beam", "wide"], ["--colour"]])
@@ -235,9 +251,23 @@ def test_attention_of_two_photographs_is_refused_before_any_work(cli, folder, tm
 
 
 def test_attention_that_cannot_be_written_is_said_in_one_sentence(cli, folder):
-    status, _, err = cli(folder / "a.png", "--attention", folder / "notes.txt" / "maps.png")
-    assert (status, len(err)) == (2, 1)
-    assert "notes.txt" in err[0]
+    for place in (folder / "notes.txt" / "maps.png", folder / "within"):
+        status, _, err = cli(folder / "a.png", "--attention", place)
+        assert (status, len(err)) == (2, 1)
+        assert err[0].startswith(f"{place}: the picture cannot be written there (")
+
+
+def test_a_reader_that_stops_early_ends_it_quietly(folder, checkpoint_path):
+    command = f"{sys.executable} -m captioning a.png b.jpg c.JPEG --model {checkpoint_path} | true"
+    found = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert (found.stdout, found.stderr) == ("", "")
 
 
 # For real ---------------------------------------------------------------------------------------

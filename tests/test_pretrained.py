@@ -1,9 +1,13 @@
 """The encoder's first weights come from where they should, and errors say what to do."""
 
 import io
+import pickle
 import urllib.error
+import warnings
+from copy import deepcopy
 from dataclasses import replace
 from email.message import Message
+from pathlib import Path
 from urllib.response import addinfourl
 
 import pytest
@@ -12,9 +16,14 @@ from torch.testing import assert_close
 from torchvision.models import ResNet50_Weights, resnet18, resnet101
 from torchvision.models._api import WeightsEnum
 
-from captioning.checkpoint import CheckpointError
+from captioning.checkpoint import Checkpoint, CheckpointError
 from captioning.model import Encoder
-from captioning.pretrained import PretrainedError, pretrained_encoder, weights_hash
+from captioning.pretrained import (
+    PretrainedError,
+    encoder_hash,
+    pretrained_encoder,
+    weights_hash,
+)
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +144,17 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
 
 
 def test_a_folder_is_refused_by_name(tmp_path):
-    with pytest.raises(PretrainedError, match=str(tmp_path)):
+    with pytest.raises(PretrainedError, match=f"{tmp_path}: this is a folder"):
         pretrained_encoder(tmp_path)
+
+
+def test_a_foreign_pickle_is_refused_without_remarks_of_torch(tmp_path):
+    path = tmp_path / "foreign.pth"
+    path.write_bytes(pickle.dumps({"weights": Path("x")}, protocol=4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(PretrainedError, match="not a state dict"):
+            pretrained_encoder(path)
 
 
 # From torchvision --------------------------------------------------------------------------------
@@ -167,6 +185,8 @@ def test_a_download_that_fails_falls_back_on_the_checkpoints_encoder(
         "the encoder of tiny.pth, because torchvision's weights could not be downloaded"
     )
     state = resnet.state_dict()
+    # What that encoder has seen, whatever learns from it has seen.
+    assert first.training_images == Checkpoint.load(checkpoint_path).training_images
     for name, value in first.encoder.stages.state_dict().items():
         assert_close(value, state[name].half().float(), rtol=0, atol=0)
 
@@ -215,3 +235,12 @@ def test_the_hash_does_not_depend_on_the_layout_in_memory():
     square = torch.arange(6.0).view(2, 3)
     assert weights_hash({"a": square.t()}) == weights_hash({"a": square.t().contiguous()})
     assert weights_hash({"a": square.requires_grad_()}) == weights_hash({"a": square.detach()})
+
+
+def test_the_hash_of_an_encoder_tells_where_it_strides(resnet):
+    encoders = [Encoder(stride_in_1x1) for stride_in_1x1 in (False, True)]
+    for encoder in encoders:
+        encoder.load_torchvision(resnet.state_dict())
+    first, second = map(encoder_hash, encoders)
+    assert first != second
+    assert first == encoder_hash(deepcopy(encoders[0]))
