@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captioning.augment import AugmentConfig, Augmented
 from captioning.checkpoint import Checkpoint, CheckpointError, write_beside
 from captioning.data import (
     Batch,
@@ -26,6 +27,7 @@ from captioning.data import (
     Photograph,
     Pixels,
     Splits,
+    View,
     batches,
     cached_features,
     name_hash,
@@ -38,9 +40,25 @@ from captioning.evaluate import evaluate
 from captioning.images import ImageConfig, ImageError
 from captioning.model import CaptioningModel, ModelConfig
 from captioning.plots import save_figure, training_curves
-from captioning.pretrained import PretrainedError, pretrained_encoder, weights_hash
-from captioning.train import NonFiniteLossError, Record, Run, TrainConfig, fit
+from captioning.pretrained import (
+    PretrainedError,
+    encoder_hash,
+    pretrained_encoder,
+    weights_hash,
+)
+from captioning.reinforce import SelfCritical
+from captioning.train import (
+    LossFunction,
+    NonFiniteLossError,
+    Record,
+    Run,
+    TrainConfig,
+    caption_loss,
+    fit,
+)
 from captioning.vocab import SPECIAL_TOKENS, Vocabulary
+
+STAGES = ("decoder", "finetune", "refine", "reinforce")
 
 
 @dataclass(frozen=True)
@@ -57,11 +75,18 @@ class Recipe:
     decoding: DecodeConfig  # for choosing the best epoch; the checkpoint keeps it as its default
     decoder: TrainConfig  # first stage: the decoder, over features of the frozen encoder
     finetune: TrainConfig  # second stage: the whole encoder with the decoder
+    refine: TrainConfig  # third stage: both, on photographs changed by chance
+    reinforce: TrainConfig  # fourth stage: both, rewarded by CIDEr-D of what they say
 
     def __post_init__(self) -> None:
         for name in ("min_count", "caption_words"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    @property
+    def stages(self) -> dict[str, TrainConfig]:
+        """The stages in their order, by name."""
+        return {name: getattr(self, name) for name in STAGES}
 
 
 RECIPE = Recipe(
@@ -89,11 +114,38 @@ RECIPE = Recipe(
         precision="bfloat16",
         seed=2,
     ),
+    refine=TrainConfig(
+        epochs=4,
+        batch_size=20,
+        learning_rate=2e-4,
+        encoder_learning_rate=1e-4,
+        attention_penalty=0.0,
+        crop=0.7,
+        flip=0.5,
+        jitter=0.2,
+        precision="bfloat16",
+        seed=3,
+    ),
+    reinforce=TrainConfig(
+        epochs=8,
+        batch_size=20,
+        learning_rate=1e-4,
+        encoder_learning_rate=2e-5,
+        attention_penalty=0.0,
+        crop=0.7,
+        flip=0.5,
+        jitter=0.2,
+        samples=5,
+        cross_entropy=0.1,
+        precision="bfloat16",
+        seed=4,
+    ),
 )
 
 SHIPPED = Path(__file__).parent / "model" / "image_captioning_model.pth"
-STAGES = ("decoder", "finetune")
+
 SCORING_BATCH = 50  # photographs
+UNCHANGED = AugmentConfig()
 # What bad input can cause; each has a message for the user.
 EXPECTED = (
     DataError,
@@ -123,8 +175,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog="main.py",
         description="Train the captioner: first the decoder over features of a frozen ResNet-50, "
-        "then both together. The best epoch by CIDEr-D lands in runs/NAME, figures and curves in "
-        "results. A run that was interrupted goes on after its last whole epoch.",
+        "then both together, last by the CIDEr-D of what they say. The best epoch by CIDEr-D lands "
+        "in runs/NAME, figures and curves in results. A run that was interrupted goes on after its "
+        "last whole epoch.",
     )
     add = parser.add_argument
     data = Path("flickr8k/Flickr8k_Subset")
@@ -167,13 +220,9 @@ def override(recipe: Recipe, flags: argparse.Namespace) -> Recipe:
     def own(config: Recipe | DecodeConfig | TrainConfig) -> dict[str, Any]:
         return {name: given[name] for name in simple_fields(type(config)) if name in given}
 
-    return replace(
-        recipe,
-        **own(recipe),
-        decoding=replace(recipe.decoding, **own(recipe.decoding)),
-        decoder=replace(recipe.decoder, **own(recipe.decoder)),
-        finetune=replace(recipe.finetune, **own(recipe.finetune)),
-    )
+    parts: dict[str, Any] = {"decoding": recipe.decoding, **recipe.stages}
+    changed = {name: replace(config, **own(config)) for name, config in parts.items()}
+    return replace(recipe, **own(recipe), **changed)
 
 
 def say(text: str) -> None:
@@ -226,6 +275,7 @@ def untrained(flags: argparse.Namespace, recipe: Recipe, splits: Splits) -> Chec
         ImageConfig(recipe.image_size),
         vocabulary,
         network.state_dict(),
+        training_images=first.training_images,
         decoding={"beam": recipe.decoding.beam, "length_penalty": recipe.decoding.length_penalty},
         provenance={"encoder": source, "data": splits.describe(), "stages": []},
     )
@@ -244,14 +294,15 @@ class Stage:
     ) -> None:
         self.name, self.start, self.splits = name, start, splits
         self.recipe, self.flags = recipe, flags
-        self.config: TrainConfig = getattr(recipe, name)
+        self.config = recipe.stages[name]
         self.network = start.build().to(flags.device)
         self.engine = TorchEngine(self.network)
         self.folder = Path("runs") / flags.name
 
     def run(self) -> Checkpoint:
         """Train, and return the best checkpoint."""
-        training = self.dataset(self.splits.train, self.recipe.caption_words)
+        words = self.recipe.caption_words
+        training = self.dataset(self.splits.train, words, self.config.augmentation)
         # The development captions are scored whole.
         dev = self.dataset(self.splits.dev, max_words=10**6)
         best = self.folder / f"{self.name}.pth"
@@ -276,28 +327,43 @@ class Stage:
             rank=by_cider_then_loss,
             config=self.config,
             run=Run(best, resume, self.checkpoint, self.report, self.origin()),
+            loss_function=self.loss_function(training),
         )
         return Checkpoint.load(best)
 
+    def loss_function(self, training: CaptionDataset) -> LossFunction:
+        """Cross-entropy, or the self-critical loss where captions are sampled."""
+        if self.config.samples == 0:
+            return caption_loss
+        return SelfCritical(training.captions, self.recipe.caption_words)
+
     def origin(self) -> str:
-        """What the stage begins with: weights, image settings, and the captions to learn."""
-        learned = [(photo.name, photo.captions) for photo in self.splits.train]
-        words = self.recipe.caption_words
-        content = (weights_hash(self.start.weights), self.start.images, learned, words)
+        """What the stage begins with and is measured by: network, captions, search settings."""
+        parts = (self.splits.train, self.splits.dev)
+        captions = [[(photo.name, photo.captions) for photo in part] for part in parts]
+        start = (weights_hash(self.start.weights), self.start.model, self.start.images)
+        content = (start, captions, self.recipe.caption_words, self.recipe.decoding)
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
-    def dataset(self, photographs: Sequence[Photograph], max_words: int) -> CaptionDataset:
+    def dataset(
+        self,
+        photographs: Sequence[Photograph],
+        max_words: int,
+        augment: AugmentConfig = UNCHANGED,
+    ) -> CaptionDataset:
         """Photographs as features while the encoder is frozen, else as pixels."""
-        visual: Callable[[int], Tensor]
-        if self.config.encoder_learning_rate > 0:
+        visual: Callable[[int], Tensor | View]
+        if self.config.encoder_learning_rate == 0:
+            visual = self.features(photographs)
+        elif augment == UNCHANGED:
             visual = Pixels(photographs, self.start.images)
         else:
-            visual = self.features(photographs)
+            visual = Augmented(photographs, self.start.images, augment)
         return CaptionDataset(photographs, self.start.vocabulary, visual, max_words)
 
     def features(self, photographs: Sequence[Photograph]) -> Features:
         """The cached features of these photographs, computed now if need be."""
-        digest = weights_hash(self.network.encoder.state_dict())
+        digest = encoder_hash(self.network.encoder)
         cached = cached_features(
             self.flags.cache, photographs, self.start.images, digest, self.engine.encode
         )
@@ -309,13 +375,15 @@ class Stage:
             "stage": self.name,
             "command": shlex.join(["python", "main.py", *sys.argv[1:]]),
             "config": asdict(self.config),
+            "data": self.splits.describe(),
             "torch": str(torch.__version__),
         }
         stages = [*self.start.provenance["stages"], made]
         return replace(
             self.start,
             weights=network.state_dict(),
-            training_images=frozenset(name_hash(p.name) for p in self.splits.train),
+            training_images=self.start.training_images
+            | {name_hash(photograph.name) for photograph in self.splits.train},
             provenance={**self.start.provenance, "stages": stages},
             figures=figures,
         )
@@ -349,15 +417,45 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def refuse_other_sizes(flags: argparse.Namespace, decided: Checkpoint) -> None:
-    """Raise ValueError for flags that the second stage cannot follow: the first one decided."""
+    """Raise ValueError for flags that a later stage cannot follow: the first one decided."""
     sizes = {**asdict(decided.model), "image_size": decided.images.size}
     own = [name for name in RECIPE_FLAGS if name in sizes]
     others = [name for name in own if getattr(flags, name) not in (None, sizes[name])]
     if others:
         raise ValueError(
             f"the decoder stage decided otherwise than {', '.join(others)}: leave that out, or "
-            "train both stages under another --name"
+            "train all stages under another --name"
         )
+
+
+def before_stage(folder: Path, stage: str) -> Path:
+    """The checkpoint of the stage before; raises ValueError where that has not been trained."""
+    path = folder / f"{stage}.pth"
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such model file; train --stage {stage} first")
+    return path
+
+
+def best_of(made: Sequence[Checkpoint], known: Path) -> Checkpoint:
+    """The best checkpoint of those made, and of what later stages made of them before.
+
+    Figures on other photographs than the last one's are not comparable, and do not count.
+    """
+    last = made[-1].provenance
+    candidates = list(made)
+    if known.exists():
+        before = Checkpoint.load(known)
+        if before.provenance["stages"][: len(last["stages"])] == last["stages"]:
+            candidates.append(before)
+    measured_on = data_of(made[-1])
+    alike = [checkpoint for checkpoint in candidates if data_of(checkpoint) == measured_on]
+    return max(alike, key=lambda checkpoint: by_cider_then_loss(checkpoint.figures))
+
+
+def data_of(checkpoint: Checkpoint) -> str:
+    """The data that the last stage of a checkpoint was trained and measured on."""
+    provenance = checkpoint.provenance
+    return str(provenance["stages"][-1].get("data", provenance["data"]))
 
 
 def train(flags: argparse.Namespace) -> None:
@@ -366,18 +464,23 @@ def train(flags: argparse.Namespace) -> None:
     check_device(flags.device)
     splits = read_splits(flags)
     folder = Path("runs") / flags.name
-    if flags.stage == "finetune":
-        checkpoint = Checkpoint.load(folder / "decoder.pth")
-        refuse_other_sizes(flags, checkpoint)
+    stages = STAGES if flags.stage == "all" else (flags.stage,)
+    made = []
+    if stages[0] == STAGES[0]:
+        checkpoint = untrained(flags, recipe, splits)
     else:
-        checkpoint = Stage("decoder", untrained(flags, recipe, splits), splits, recipe, flags).run()
-    if flags.stage != "decoder":
-        tuned = Stage("finetune", checkpoint, splits, recipe, flags).run()
-        checkpoint = max(checkpoint, tuned, key=lambda made: by_cider_then_loss(made.figures))
-    checkpoint.save(folder / "best.pth")
-    say(f"best: {folder / 'best.pth'}, CIDEr-D {checkpoint.figures['CIDEr-D']:.2f} on dev")
+        before = STAGES[STAGES.index(stages[0]) - 1]
+        checkpoint = Checkpoint.load(before_stage(folder, before))
+        refuse_other_sizes(flags, checkpoint)
+        made.append(checkpoint)
+    for name in stages:
+        checkpoint = Stage(name, checkpoint, splits, recipe, flags).run()
+        made.append(checkpoint)
+    best = best_of(made, folder / "best.pth")
+    best.save(folder / "best.pth")
+    say(f"best: {folder / 'best.pth'}, CIDEr-D {best.figures['CIDEr-D']:.2f} on dev")
     if flags.install:
-        checkpoint.save(SHIPPED)
+        best.save(SHIPPED)
         say(f"installed as {SHIPPED}")
 
 

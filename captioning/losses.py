@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy of the words, and the doubly stochastic penalty."""
+"""What training minimises: cross-entropy, the doubly stochastic penalty, the self-critical loss."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -31,3 +31,24 @@ def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor) -> Tensor:
     errors = (1 - received).square().mean(dim=1)  # (N,)
     real = mask.any(dim=1)  # (N,)
     return (errors * real).sum() / real.sum().clamp(min=1)
+
+
+def self_critical_loss(
+    log_probabilities: Tensor, mask: Tensor, rewards: Tensor, samples: int
+) -> Tensor:
+    """Make sampled captions likelier or not as they score above or below the others of their image.
+
+    Self-critical sequence training (Rennie et al. 2017, eq. 9) with the mean reward of an image's
+    other samples as the baseline (Luo 2020, eq. 7): REINFORCE with a baseline that does not depend
+    on the sample, so its expectation is the gradient of the expected reward. Log-probabilities
+    (N, T) of the sampled tokens, mask (N, T), True at real ones, rewards (N,); the ``samples``
+    captions of an image stand side by side. A mean over tokens. Raises ValueError for fewer than
+    two samples, which leave nothing to compare with.
+    """
+    if samples < 2:
+        raise ValueError(f"there must be at least 2 samples an image, not {samples}")
+    grouped = rewards.view(-1, samples)  # (B, samples)
+    others = (grouped.sum(dim=1, keepdim=True) - grouped) / (samples - 1)
+    advantages = (grouped - others).flatten()  # (N,)
+    weighted = advantages.unsqueeze(1) * log_probabilities * mask  # (N, T)
+    return -weighted.sum() / mask.sum().clamp(min=1)

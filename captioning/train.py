@@ -13,7 +13,8 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from captioning.checkpoint import Checkpoint, write_beside
+from captioning.augment import AugmentConfig
+from captioning.checkpoint import Checkpoint, load_plain, write_beside
 from captioning.data import Batch
 from captioning.losses import doubly_stochastic_penalty, token_cross_entropy
 from captioning.model import CaptioningModel
@@ -50,6 +51,11 @@ class TrainConfig:
     attention_penalty: float = 1.0  # weight of the doubly stochastic penalty
     clip_norm: float = 1.0
     patience: int = 4  # epochs without a better one before training stops
+    crop: float = 1.0  # how photographs are changed while the encoder learns: ``AugmentConfig``
+    flip: float = 0.0
+    jitter: float = 0.0
+    samples: int = 0  # captions an image for self-critical training; 0 for cross-entropy alone
+    cross_entropy: float = 1.0  # weight of the cross-entropy beside it
     precision: str = "float32"
     seed: int = 0
 
@@ -60,7 +66,11 @@ class TrainConfig:
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("encoder_learning_rate", "weight_decay", "attention_penalty"):
+        if self.samples == 1 or self.samples < 0:
+            raise ValueError(f"samples must be 0 or at least 2, not {self.samples}")
+        _ = self.augmentation  # it checks its own settings
+        others = ("encoder_learning_rate", "weight_decay", "attention_penalty", "cross_entropy")
+        for name in others:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be below 0, but is {getattr(self, name)}")
         for name in ("warmup", "label_smoothing"):
@@ -68,6 +78,11 @@ class TrainConfig:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}")
+
+    @property
+    def augmentation(self) -> AugmentConfig:
+        """How photographs are changed by chance."""
+        return AugmentConfig(self.crop, self.flip, self.jitter)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -156,7 +171,9 @@ def _take_step(
         return value
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+    norm = float(nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm))
+    if not math.isfinite(norm):  # a finite loss may have a gradient that is not
+        return norm
     optimizer.step()
     return value
 
@@ -277,9 +294,8 @@ def _resume(
     """
     if not path.exists():
         return []
-    # Reading what is no such file can fail in any layer: zip, pickle, tensors.
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
         if content["settings"] != settings:
             raise ValueError("other settings")
         network.load_state_dict(content["network"])

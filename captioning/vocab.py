@@ -15,6 +15,7 @@ SPECIAL_TOKENS = ("<pad>", "<start>", "<end>", "<unk>")
 _CLITIC = re.compile(r"(?<=[^\W_])(?:(n't)|('(?:s|m|d|ll|re|ve)))(?=(?:n't)*(?![^\W_]))")
 _TOKEN = re.compile(r"n't(?![^\W_])|'(?:s|m|d|ll|re|ve)(?![^\W_])|[^\W_]+(?:[-.,'&][^\W_]+)*")
 _CLITIC_TOKENS = frozenset({"n't", "'s", "'m", "'d", "'ll", "'re", "'ve"})
+_SIDES = {"left": "right", "right": "left"}
 
 
 def tokenize(text: str) -> list[str]:
@@ -34,6 +35,14 @@ def detokenize(tokens: Iterable[str]) -> str:
         glue = "" if not text or token in _CLITIC_TOKENS else " "
         text += glue + token
     return text
+
+
+def mirrored(tokens: Iterable[str]) -> list[str]:
+    """The caption of the same photograph in a mirror: left and right change places.
+
+    Also in a compound such as "left-handed". Its own inverse.
+    """
+    return ["-".join(_SIDES.get(part, part) for part in token.split("-")) for token in tokens]
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,9 @@ MAY_IMPORT = {
     "assessment": {
         *("evaluate", "faithfulness", "meteor", "objects", "scoring", "uncertainty"),
     },
-    "train": {"model", "losses", "data", "checkpoint", "evaluate", "vocab"},
+    "augment": {"data", "images"},
+    "train": {"augment", "model", "losses", "data", "checkpoint", "evaluate", "vocab"},
+    "reinforce": {"losses", "metrics", "model", "data", "train", "vocab"},
     "__init__": {"captioner"},
 }
 ANYTHING = set(MAY_IMPORT) - {"__init__"}

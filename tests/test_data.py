@@ -21,6 +21,7 @@ from captioning.data import (
     Item,
     Photograph,
     Pixels,
+    View,
     batches,
     cached_features,
     collate,
@@ -135,6 +136,10 @@ def test_a_photograph_knows_its_file_and_its_tokens(read, images):
     photograph = read(HEADER + "a.jpg,A man's dog .\n").photographs[0]
     assert photograph.path == images / "a.jpg"
     assert photograph.references == [["a", "man", "'s", "dog"]]
+
+
+def test_a_header_may_be_quoted(read):
+    assert captions_of(read('"image","caption"\n"a.jpg","A dog"\n')) == {"a.jpg": ("A dog",)}
 
 
 def test_a_hash_mark_in_a_name_stays_in_it(read, images):
@@ -258,7 +263,7 @@ def names_of(list_name):
     """The names of a published list, which the repository must not hold."""
     path = ROOT.parent / "shared" / "flickr8k" / list_name
     if not path.exists():
-        pytest.skip(f"the official names are not public here: no {path} to look up in the split")
+        pytest.skip("../shared/flickr8k is not here: no official names to look up")
     return path.read_text().split()
 
 
@@ -277,6 +282,15 @@ def test_names_in_the_official_lists_go_where_the_lists_say(monkeypatch):
     expected |= {f"other{i}.jpg": "train" for i in range(100)}
     assert split_of_each(expected) == expected
     assert "official" in split_photographs(named(expected)).describe()
+
+
+def test_a_few_photographs_of_flickr8k_change_nothing_for_a_set_of_ones_own(monkeypatch):
+    monkeypatch.setattr(data, "name_hash", lambda name: LISTS["dev"][0] if name == "x" else "ab")
+    monkeypatch.setattr(data, "hashed_split", lambda name: "test" if name < "m" else "train")
+    own = {f"a{i}": "test" for i in range(15)} | {f"n{i}": "train" for i in range(15)}
+    assert split_of_each(own) == own
+    assert split_of_each([*own, "x"]) == own | {"x": "dev"}  # held out, as the lists say
+    assert "official" not in split_photographs(named([*own, "x"])).source
 
 
 def test_the_published_development_names_are_in_the_development_split():
@@ -415,6 +429,21 @@ def test_a_dataset_gives_each_photograph_with_its_captions(dataset):
     item = dataset[7]
     assert item.visual.tolist() == [7]
     assert item.captions == [[START, 4, 5, END], [START, 4, 5, 6, END]]
+
+
+def test_a_mirrored_view_has_left_and_right_swapped_in_its_captions():
+    vocabulary = Vocabulary((*SPECIAL_TOKENS, "left", "right", "dog"))
+    photographs = [Photograph("0", Path("0"), ("left dog", "dog"))]
+
+    def view(index):
+        return View(torch.tensor([index]), mirrored=mirror)
+
+    dataset = CaptionDataset(photographs, vocabulary, view, 20)
+    mirror = False
+    assert dataset[0].captions == [[START, 4, 6, END], [START, 6, END]]
+    mirror = True
+    assert dataset[0].captions == [[START, 5, 6, END], [START, 6, END]]
+    assert dataset[0].visual.tolist() == [0]
 
 
 # The feature cache ------------------------------------------------------------------------------

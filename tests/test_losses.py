@@ -5,7 +5,11 @@ import math
 import pytest
 import torch
 
-from captioning.losses import doubly_stochastic_penalty, token_cross_entropy
+from captioning.losses import (
+    doubly_stochastic_penalty,
+    self_critical_loss,
+    token_cross_entropy,
+)
 
 PAD = 0
 LENGTHS = (4, 1, 3)  # of three captions, padded to five tokens
@@ -117,3 +121,60 @@ def test_a_batch_of_padding_alone_has_no_penalty_and_a_finite_gradient(alphas):
     penalty.backward()
     assert penalty.item() == 0
     assert torch.equal(alphas.grad, torch.zeros_like(alphas))
+
+
+# The self-critical loss ---------------------------------------------------------------------------
+
+
+def test_self_critical_loss_by_hand():
+    log_probabilities = torch.tensor([[-1.0, -2.0], [-3.0, 9.0], [-1.0, -1.0], [-2.0, -4.0]])
+    mask = torch.tensor([[True, True], [True, False], [True, True], [True, True]])
+    rewards = torch.tensor([1.0, 0.0, 0.5, 0.5])
+    # Two images of two samples; the second one's score alike, so nothing is to be learned of them.
+    expected = -(1.0 * (-1 - 2) + (0.0 - 1.0) * -3) / 7
+    loss = self_critical_loss(log_probabilities, mask, rewards, samples=2)
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_padding_gets_no_gradient_and_a_better_caption_becomes_likelier():
+    log_probabilities = torch.full((3, 2), -1.0, requires_grad=True)
+    mask = torch.tensor([[True, True], [True, False], [True, True]])
+    self_critical_loss(log_probabilities, mask, torch.tensor([3.0, 0.0, 0.0]), 3).backward()
+    grad = log_probabilities.grad
+    assert grad[1, 1] == 0
+    assert (grad[0] < 0).all()  # descending raises these
+    assert (grad[[1, 2, 2], [0, 0, 1]] > 0).all()
+
+
+@pytest.mark.parametrize("shift", [0.0, 5.0, -3.0])
+def test_what_all_samples_of_an_image_gain_alike_changes_nothing(shift):
+    torch.manual_seed(0)
+    log_probabilities, rewards = torch.randn(6, 4), torch.rand(6)
+    mask = torch.ones(6, 4, dtype=torch.bool)
+    moved = rewards + torch.tensor([shift] * 3 + [0.0] * 3)
+    losses = [self_critical_loss(log_probabilities, mask, r, 3).item() for r in (rewards, moved)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_the_expected_gradient_is_that_of_the_expected_reward():
+    """Enumerate every pair of samples of a tiny policy, weighted by how likely it is drawn."""
+    logits = torch.tensor([0.3, -0.2, 0.9], requires_grad=True)
+    gains = torch.tensor([1.0, 0.2, 0.5])
+    (logits.softmax(0) * gains).sum().backward()
+    expected = logits.grad.clone()
+    found = torch.zeros(3)
+    for first in range(3):
+        for second in range(3):
+            logits.grad = None
+            log_probabilities = logits.log_softmax(0)[[first, second]].unsqueeze(1)
+            mask = torch.ones(2, 1, dtype=torch.bool)
+            self_critical_loss(log_probabilities, mask, gains[[first, second]], 2).backward()
+            likely = logits.softmax(0)[[first, second]].prod().detach()
+            found -= likely * logits.grad
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [0, 1])
+def test_one_sample_has_nothing_to_be_compared_with(samples):
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        self_critical_loss(torch.zeros(2, 1), torch.ones(2, 1), torch.zeros(2), samples)

@@ -35,6 +35,11 @@ VALUES = {
     "attention_penalty": 0.5,
     "clip_norm": 3.0,
     "patience": 9,
+    "crop": 0.5,
+    "flip": 0.25,
+    "jitter": 0.125,
+    "samples": 3,
+    "cross_entropy": 0.75,
     "precision": "float32",
     "seed": 77,
     "min_count": 2,
@@ -51,6 +56,9 @@ OWN_FLAGS = {
 }
 
 
+PARTS = ("decoding", *main.STAGES)  # of the recipe, each with settings of its own
+
+
 def flag(name):
     return "--" + name.replace("_", "-")
 
@@ -63,7 +71,7 @@ def test_every_setting_of_the_recipe_has_a_flag():
         field.name
         for config in (main.Recipe, TrainConfig, DecodeConfig)
         for field in fields(config)
-        if field.name not in ("decoding", "decoder", "finetune")
+        if field.name not in PARTS
     }
     assert set(main.RECIPE_FLAGS) == settings == set(VALUES)
 
@@ -82,7 +90,7 @@ def settings_of(recipe):
     found = {}
     for field in fields(recipe):
         value = getattr(recipe, field.name)
-        if field.name in ("decoding", "decoder", "finetune"):
+        if field.name in PARTS:
             found |= {(field.name, own.name): getattr(value, own.name) for own in fields(value)}
         else:
             found["recipe", field.name] = value
@@ -181,6 +189,8 @@ def test_a_run_writes_checkpoints_figures_and_curves(trained):
         "runs/small/best.pth",
         "runs/small/decoder.pth",
         "runs/small/finetune.pth",
+        "runs/small/refine.pth",
+        "runs/small/reinforce.pth",
     ]
     with Image.open(place.folder / "results" / "plots" / "small.png") as curves:
         assert curves.format == "PNG"
@@ -194,7 +204,7 @@ def test_a_run_leaves_the_model_that_ships_alone(trained):
 
 def test_each_epoch_has_a_line_with_all_figures(trained):
     lines = trained[0].metrics()
-    assert [(line["stage"], line["epoch"]) for line in lines] == [("decoder", 1), ("finetune", 1)]
+    assert [(line["stage"], line["epoch"]) for line in lines] == [(s, 1) for s in main.STAGES]
     promised = {"loss", "accuracy", "accuracy top-5", "F1 macro", "F1 weighted", "caption F1"}
     promised |= {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr-D", "ROUGE-L"}
     for line in lines:
@@ -217,15 +227,14 @@ def test_the_checkpoint_says_how_it_was_made(trained):
     assert dict(made.figures) == place.metrics()[1]["dev"]
 
 
-def test_the_first_stage_leaves_the_encoder_and_the_second_trains_it(trained, resnet):
-    stages = {
-        name: Checkpoint.load(trained[0].folder / "runs" / "small" / f"{name}.pth").weights
-        for name in ("decoder", "finetune")
-    }
+def test_the_first_stage_leaves_the_encoder_and_the_others_train_it(trained, resnet):
     name = "layer4.2.conv3.weight"
-    first = resnet.state_dict()[name].half()
-    assert torch.equal(stages["decoder"][f"encoder.stages.{name}"], first)
-    assert not torch.equal(stages["finetune"][f"encoder.stages.{name}"], first)
+    before = resnet.state_dict()[name].half()
+    for stage in main.STAGES:
+        weights = Checkpoint.load(trained[0].folder / "runs" / "small" / f"{stage}.pth").weights
+        after = weights[f"encoder.stages.{name}"]
+        assert torch.equal(after, before) == (stage == "decoder")
+        before = after
 
 
 def test_the_best_stage_is_the_result_and_can_caption(trained):
@@ -249,6 +258,39 @@ def test_the_same_command_again_trains_nothing_and_installs_only_when_asked(trai
     installed = Checkpoint.load(place.folder / "model" / main.SHIPPED.name)
     assert installed.figures == Checkpoint.load(place.folder / "runs/small/best.pth").figures
     shutil.rmtree(place.folder / "model")
+
+
+def test_an_earlier_stage_again_keeps_the_best_of_the_later_ones(trained):
+    place, _ = trained
+    best = place.folder / "runs" / "small" / "best.pth"
+    before = Checkpoint.load(best)
+    assert place.run("--stage", "decoder") == 0
+    after = Checkpoint.load(best)
+    assert after.figures == before.figures
+    assert after.provenance == before.provenance
+
+
+def test_a_later_stage_remembers_what_the_earlier_ones_have_seen(trained):
+    place, _ = trained
+    shutil.copytree(place.folder / "runs" / "small", place.folder / "runs" / "fewer")
+    options = ("--stage", "refine", "--limit", 2, "--name", "fewer", "--restart")
+    assert place.run(*options) == 0
+    seen = [
+        Checkpoint.load(place.folder / "runs" / "fewer" / f"{stage}.pth").training_images
+        for stage in ("finetune", "refine")
+    ]
+    assert len(seen[0]) == 7
+    assert seen[1] == seen[0]
+    # Measured on other photographs than the stages before, which therefore do not compete.
+    best = Checkpoint.load(place.folder / "runs" / "fewer" / "best.pth")
+    assert best.provenance["stages"][-1]["data"].endswith("2 train, 2 dev, 2 test photographs")
+    shutil.rmtree(place.folder / "runs" / "fewer")
+
+
+@pytest.mark.parametrize("setting", [("--dropout", 0.25), ("--max-words", 9)])
+def test_a_run_of_other_settings_is_not_gone_on_with(trained, capsys, setting):
+    assert trained[0].run(*setting) == 1
+    assert "--restart" in complaint(capsys)
 
 
 def test_a_run_of_another_recipe_does_not_go_on_where_this_one_was(trained, capsys):
@@ -279,7 +321,7 @@ def complaint(capsys):
     [
         (["--epochs", 0], ["epochs must be at least 1"]),
         (["--batch-size", -1], ["batch_size must be at least 1"]),
-        (["--beam", 0], ["beam must be at least 1"]),
+        (["--beam", 0], ["beam must be from 1 to 1,000"]),
         (["--max-words", 0], ["max_words must be at least 1"]),
         (["--caption-words", 0], ["caption_words must be at least 1"]),
         (["--learning-rate", "nan"], ["learning_rate must be above 0"]),
@@ -299,6 +341,9 @@ def complaint(capsys):
         (["--encoder-weights", "none.pth"], ["none.pth", "no such file"]),
         (["--encoder-weights", "captions.txt"], ["captions.txt", "not a state dict"]),
         (["--stage", "finetune", "--name", "new"], ["runs/new/decoder.pth", "no such model file"]),
+        (["--stage", "reinforce", "--name", "new"], ["runs/new/refine.pth", "no such model file"]),
+        (["--samples", 1], ["samples must be 0 or at least 2"]),
+        (["--crop", 0], ["crop must be above 0"]),
         (["--device", "abacus"], ["device abacus cannot be used"]),
         (["--cache", "captions.txt", "--name", "new"], ["captions.txt"]),
     ],

@@ -133,6 +133,13 @@ def test_the_schedule_ends_at_zero_with_the_last_step(run):
         ("label_smoothing", 1.0),
         ("label_smoothing", math.nan),
         ("precision", "float8"),
+        ("samples", 1),
+        ("samples", -2),
+        ("cross_entropy", -0.1),
+        ("crop", 0.0),
+        ("crop", 1.5),
+        ("flip", 2.0),
+        ("jitter", -0.1),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(field, value):
@@ -198,6 +205,19 @@ def test_the_network_learns_captions_that_only_their_photographs_tell_apart():
     epoch_of(network, config, [batch] * 80)
     without_looking = math.log(2) / 4
     assert epoch_of(network, config, [batch]) < without_looking
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_step():
+    network = small_model()
+    before = weights_of(network)
+
+    def loss_function(network, batch, config):
+        bias = network.decoder.vocabulary.bias
+        return caption_loss(network, batch, config) + 0 * (bias - bias.detach()).sqrt().sum()
+
+    with pytest.raises(NonFiniteLossError, match="at step 1"):
+        epoch_of(network, CONFIG, sampler(0), loss_function)
+    assert equal(before, weights_of(network))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -15,6 +15,7 @@ from captioning.vocab import (
     UNK,
     Vocabulary,
     detokenize,
+    mirrored,
     tokenize,
 )
 
@@ -209,3 +210,27 @@ def test_unknown_words_become_unk():
 def test_an_invalid_vocabulary_is_refused(words, complaint):
     with pytest.raises(ValueError, match=complaint):
         Vocabulary(words)
+
+
+# Mirrored captions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("caption", "mirror"),
+    [
+        ("the dog on the left", "the dog on the right"),
+        ("from right to left", "from left to right"),
+        ("a left-handed batter", "a right-handed batter"),
+        ("leftover bright lefty", "leftover bright lefty"),
+    ],
+)
+def test_left_and_right_change_places_in_a_mirror(caption, mirror):
+    assert mirrored(caption.split()) == mirror.split()
+
+
+@several
+@given(texts)
+def test_a_mirror_of_a_mirror_is_what_was(text):
+    tokens = tokenize(text)
+    assert mirrored(mirrored(tokens)) == tokens
+    assert len(mirrored(tokens)) == len(tokens)
