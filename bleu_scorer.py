@@ -174,11 +174,11 @@ class Scorer:
 
         Raises DataError, by the part with the most of its images, where it fits none.
         """
-        parts = {name: getattr(self.splits, name) for name in ("test", "dev", "train")}
+        splits = {name: getattr(self.splits, name) for name in ("test", "dev", "train")}
+        whole = len(self.everything)
+        parts = {name: own for name, own in splits.items() if 0 < len(own) < whole}
         parts["all"] = self.everything
         for name, photographs in parts.items():
-            if not photographs:
-                continue
             try:
                 match_candidates(candidates, [photo.name for photo in photographs], path)
             except DataError:

@@ -30,7 +30,9 @@ from captioning.data import (
     View,
     batches,
     cached_features,
+    mean_everywhere,
     name_hash,
+    of_another,
     read_captions,
     split_photographs,
 )
@@ -200,6 +202,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="FILE is of the original ResNet-50, with stride in 1x1 and ceil_mode pooling",
     )
     add("--encoder-source", metavar="TEXT", help="whence FILE, and its licence: the model says so")
+    add(
+        "--control",
+        choices=["blind", "no-attention"],
+        help="a control experiment, with --stage decoder: learn from other photographs' features, "
+        "or from the mean feature at every place",
+    )
     add("--cache", type=Path, default=Path("cache"), help="folder for features (%(default)s)")
     add("--workers", type=int, default=0, help="processes that read photographs (%(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
@@ -342,7 +350,8 @@ class Stage:
         parts = (self.splits.train, self.splits.dev)
         captions = [[(photo.name, photo.captions) for photo in part] for part in parts]
         start = (weights_hash(self.start.weights), self.start.model, self.start.images)
-        content = (start, captions, self.recipe.caption_words, self.recipe.decoding)
+        settings = (self.recipe.caption_words, self.recipe.decoding, self.flags.control)
+        content = (start, captions, *settings)
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
     def dataset(
@@ -354,12 +363,22 @@ class Stage:
         """Photographs as features while the encoder is frozen, else as pixels."""
         visual: Callable[[int], Tensor | View]
         if self.config.encoder_learning_rate == 0:
-            visual = self.features(photographs)
+            visual = self.controlled(self.features(photographs), photographs)
         elif augment == UNCHANGED:
             visual = Pixels(photographs, self.start.images)
         else:
             visual = Augmented(photographs, self.start.images, augment)
         return CaptionDataset(photographs, self.start.vocabulary, visual, max_words)
+
+    def controlled(
+        self, visual: Features, photographs: Sequence[Photograph]
+    ) -> Callable[[int], Tensor]:
+        """The features as the control experiment asked for has them; without one, as they are."""
+        if self.flags.control == "no-attention":
+            return mean_everywhere(visual)
+        if self.flags.control == "blind" and photographs is self.splits.train:
+            return of_another(visual, len(photographs))
+        return visual
 
     def features(self, photographs: Sequence[Photograph]) -> Features:
         """The cached features of these photographs, computed now if need be."""
@@ -461,6 +480,8 @@ def data_of(checkpoint: Checkpoint) -> str:
 def train(flags: argparse.Namespace) -> None:
     """Run the stages asked for and keep the best checkpoint."""
     recipe = override(RECIPE, flags)
+    if flags.control and flags.stage != "decoder":
+        raise ValueError("--control is for the frozen encoder: give --stage decoder and a --name")
     check_device(flags.device)
     splits = read_splits(flags)
     folder = Path("runs") / flags.name

@@ -349,6 +349,30 @@ class Features:
         return torch.from_numpy(np.array(self.cached[index]))  # a copy: (L, C)
 
 
+def mean_everywhere(visual: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
+    """Features (L, C) with their mean at every place: with them attention has no choice."""
+
+    def mean(index: int) -> Tensor:
+        features = visual(index)
+        return features.float().mean(dim=0, keepdim=True).to(features.dtype).expand_as(features)
+
+    return mean
+
+
+def of_another(
+    visual: Callable[[int], Tensor], count: int, seed: int = 0
+) -> Callable[[int], Tensor]:
+    """What belongs to another of ``count`` photographs, always the same one: learning it is blind.
+
+    Raises ValueError for fewer than two photographs.
+    """
+    if count < 2:
+        raise ValueError("with a single photograph there is no other one to show")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    other = dict(zip(order, [*order[1:], order[0]], strict=True))  # one circle of all
+    return lambda index: visual(other[index])
+
+
 def collate(items: Sequence[Item]) -> Batch:
     """Put items into one batch; a photograph with fewer captions gets empty ones of padding."""
     captions_per_image = max(len(item.captions) for item in items)

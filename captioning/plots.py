@@ -1,9 +1,10 @@
 """Pictures: training curves, how captions score, and where the model looked for each word."""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -183,6 +184,30 @@ def attention_figure(
     for axes, word, weights in zip(panels[1:], words, attention, strict=False):
         axes.imshow(overlay(photo, weights))
         axes.set_title(word, fontsize=13)
+    return figure
+
+
+class PairOfCaptions(NamedTuple):
+    """A photograph with two captions to be judged."""
+
+    name: str
+    photo: Image.Image
+    first: str
+    second: str
+
+
+def judging_sheet(entries: Sequence[PairOfCaptions]) -> Figure:
+    """Draw photographs with captions A and B beneath, three in a row."""
+    rows = -(-len(entries) // 3)
+    figure = Figure(figsize=(15, 5.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, 3, squeeze=False).flat
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, entry in zip(figure.axes, entries, strict=False):
+        axes.imshow(thumbnail(entry.photo, 2 * _PHOTO_SIDE))
+        axes.set_title(entry.name, fontsize=9, color="0.4")
+        lines = [textwrap.fill(f"{k}: {text}", 48) for k, text in zip("AB", entry[2:], strict=True)]
+        axes.text(0, -0.02, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=13)
     return figure
 
 

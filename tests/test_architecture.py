@@ -47,6 +47,7 @@ DOORS = {
     "bleu_scorer": ROOT / "bleu_scorer.py",
     "streamlit_app": ROOT / "streamlit_app.py",
     "bench": ROOT / "bench.py",
+    "judge": ROOT / "judge.py",
 }
 WITHOUT_TORCH = {
     *("vocab", "images", "metrics", "plots", "card", "ptb", "objects", "uncertainty", "meteor"),

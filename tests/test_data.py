@@ -27,7 +27,9 @@ from captioning.data import (
     collate,
     encode_caption,
     hashed_split,
+    mean_everywhere,
     name_hash,
+    of_another,
     official_split,
     read_captions,
     split_photographs,
@@ -233,7 +235,7 @@ def test_a_missing_caption_file_is_named(tmp_path, images):
 
 
 def test_a_folder_in_place_of_the_caption_file_is_named(images):
-    with pytest.raises(DataError, match="Images: cannot be read"):
+    with pytest.raises(DataError, match="Images: this is a folder"):
         read_captions(images, images)
 
 
@@ -444,6 +446,27 @@ def test_a_mirrored_view_has_left_and_right_swapped_in_its_captions():
     mirror = True
     assert dataset[0].captions == [[START, 5, 6, END], [START, 6, END]]
     assert dataset[0].visual.tolist() == [0]
+
+
+def test_with_the_mean_everywhere_no_place_differs_from_another():
+    features = torch.rand(5, 4, 6).half()
+    shown = mean_everywhere(lambda index: features[index])(3)
+    assert shown.shape == (4, 6)
+    expected = features[3].float().mean(dim=0).half()
+    assert all(torch.equal(row, expected) for row in shown)
+
+
+@pytest.mark.parametrize("count", [2, 3, 50])
+def test_each_photograph_is_shown_once_and_never_with_its_own_captions(count):
+    visual = of_another(lambda index: torch.tensor([index]), count)
+    shown = [int(visual(index)) for index in range(count)]
+    assert sorted(shown) == list(range(count))
+    assert all(index != other for index, other in enumerate(shown))
+
+
+def test_a_single_photograph_has_no_other():
+    with pytest.raises(ValueError, match="single photograph"):
+        of_another(lambda index: torch.zeros(1), 1)
 
 
 # The feature cache ------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ VALUES = {
 }
 OWN_FLAGS = {
     *("captions", "images", "skip_bad", "limit", "name", "restart", "stage", "encoder_weights"),
-    *("stride_in_1x1", "encoder_source", "cache", "workers", "device", "install"),
+    *("stride_in_1x1", "encoder_source", "cache", "control", "workers", "device", "install"),
 }
 
 
@@ -305,6 +305,20 @@ def test_the_second_stage_refuses_other_sizes_than_the_first_one_had(trained, ca
     assert "image_size" in message
 
 
+def test_controls_learn_from_what_they_say(trained):
+    place, _ = trained
+    learned = {}
+    for control in ([], ["--control", "blind"], ["--control", "no-attention"]):
+        options = ("--stage", "decoder", "--limit", 4, "--name", "control", "--restart")
+        assert place.run(*options, *control) == 0
+        made = Checkpoint.load(place.folder / "runs" / "control" / "decoder.pth")
+        learned[tuple(control)] = made.weights["decoder.gate.weight"]
+        shutil.rmtree(place.folder / "runs" / "control")
+    first, *others = learned.values()
+    assert len(learned) == 3
+    assert all(not torch.equal(first, other) for other in others)
+
+
 # Bad input --------------------------------------------------------------------------------------
 
 
@@ -342,6 +356,7 @@ def complaint(capsys):
         (["--encoder-weights", "captions.txt"], ["captions.txt", "not a state dict"]),
         (["--stage", "finetune", "--name", "new"], ["runs/new/decoder.pth", "no such model file"]),
         (["--stage", "reinforce", "--name", "new"], ["runs/new/refine.pth", "no such model file"]),
+        (["--control", "blind"], ["--control", "--stage decoder"]),
         (["--samples", 1], ["samples must be 0 or at least 2"]),
         (["--crop", 0], ["crop must be above 0"]),
         (["--device", "abacus"], ["device abacus cannot be used"]),

@@ -9,6 +9,7 @@ import pytest
 from skimage import data
 
 import bleu_scorer
+import judge
 import main as trainer
 from captioning import __main__ as command_line
 from captioning.checkpoint import Checkpoint
@@ -32,7 +33,11 @@ def commands(*start: str) -> list[list[str]]:
 
 def test_every_command_is_of_a_kind_that_is_tested_here():
     kinds = [("make",), ("python", "-m", "captioning"), ("python", "main.py")]
-    kinds += [("python", "bleu_scorer.py"), ("streamlit", "run", "streamlit_app.py")]
+    kinds += [
+        ("python", "bleu_scorer.py"),
+        ("python", "judge.py"),
+        ("streamlit", "run", "streamlit_app.py"),
+    ]
     assert len(COMMANDS) == sum(len(commands(*kind)) for kind in kinds)
 
 
@@ -55,6 +60,11 @@ def test_training_flags_are_accepted(words):
 @pytest.mark.parametrize("words", commands("python", "bleu_scorer.py"), ids=" ".join)
 def test_scoring_flags_are_accepted(words):
     bleu_scorer.parse_arguments(words)
+
+
+@pytest.mark.parametrize("words", commands("python", "judge.py"), ids=" ".join)
+def test_judging_flags_are_accepted(words):
+    judge.parse_arguments(words)
 
 
 @pytest.fixture(scope="module")
