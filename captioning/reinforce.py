@@ -4,7 +4,8 @@ Rennie et al. (CVPR 2017), "Self-critical Sequence Training for Image Captioning
 the other samples as the baseline (Luo 2020, "A Better Variant of Self-Critical Sequence Training").
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -54,6 +55,17 @@ def sample(decoder: Decoder, features: Tensor, samples: int, max_words: int) -> 
     return Samples(torch.stack(drawn, dim=1), torch.stack(log_probabilities, dim=1))
 
 
+@contextmanager
+def without_dropout(decoder: Decoder) -> Iterator[None]:
+    """Draw captions as decoding would: what is rewarded is what will be said."""
+    training = decoder.training
+    decoder.eval()
+    try:
+        yield
+    finally:
+        decoder.train(training)
+
+
 class SelfCritical:
     """The loss of self-critical training, for ``train.fit``.
 
@@ -70,7 +82,8 @@ class SelfCritical:
     def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
         """The loss of one batch; the cross-entropy beside it sees the same features."""
         features = network.features(batch.visual)  # (B, L, C)
-        drawn = sample(network.decoder, features, config.samples, self.max_words)
+        with without_dropout(network.decoder):
+            drawn = sample(network.decoder, features, config.samples, self.max_words)
         rewards = self.rewards(drawn.tokens, batch.targets, config.samples)
         mask = drawn.tokens != PAD
         loss = self_critical_loss(drawn.log_probabilities, mask, rewards, config.samples)

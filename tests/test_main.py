@@ -227,13 +227,13 @@ def test_the_checkpoint_says_how_it_was_made(trained):
     assert dict(made.figures) == place.metrics()[1]["dev"]
 
 
-def test_the_first_stage_leaves_the_encoder_and_the_others_train_it(trained, resnet):
+def test_the_encoder_learns_where_the_recipe_says_so(trained, resnet):
     name = "layer4.2.conv3.weight"
     before = resnet.state_dict()[name].half()
     for stage in main.STAGES:
         weights = Checkpoint.load(trained[0].folder / "runs" / "small" / f"{stage}.pth").weights
         after = weights[f"encoder.stages.{name}"]
-        assert torch.equal(after, before) == (stage == "decoder")
+        assert torch.equal(after, before) == (stage in ("decoder", "reinforce"))
         before = after
 
 

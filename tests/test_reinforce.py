@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -161,6 +162,19 @@ def test_the_network_learns_to_say_what_earns_most():
     before = mean_rewards()
     train_one_epoch(network, [batch] * 180, optimizer, schedule, config, loss)
     assert (mean_rewards() > 1.8 * before).all()
+
+
+def test_what_is_drawn_is_drawn_without_dropout_and_the_rest_learns_with_it():
+    torch.manual_seed(10)
+    network = Features(replace(SIZES, dropout=0.9)).train()
+    seen = []
+    network.decoder.dropout.register_forward_hook(lambda part, *_: seen.append(part.training))
+    batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
+    config = TrainConfig(epochs=1, batch_size=3, learning_rate=0.1, samples=2)
+    SelfCritical(CAPTIONS, 4)(network, batch, config)
+    assert seen[0] is False
+    assert seen[-1] is True
+    assert network.decoder.training
 
 
 def test_cross_entropy_counts_beside_it_as_much_as_the_settings_say():
