@@ -55,12 +55,14 @@ from captioning.train import (
     Record,
     Run,
     TrainConfig,
+    blended,
     caption_loss,
     fit,
 )
 from captioning.vocab import SPECIAL_TOKENS, Vocabulary
 
 STAGES = ("decoder", "finetune", "refine", "reinforce")
+BLEND = "blend"  # needs no training: weights between those of the last two stages
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,16 @@ class Recipe:
     decoder: TrainConfig  # first stage: the decoder, over features of the frozen encoder
     finetune: TrainConfig  # second stage: the whole encoder with the decoder
     refine: TrainConfig  # third stage: both, on photographs changed by chance
+    search: DecodeConfig  # what the blended model searches with
+    blend: float  # last: the way from the refined weights (0) to the reinforced ones (1)
     reinforce: TrainConfig  # fourth stage: the decoder, rewarded by CIDEr-D of what it says
 
     def __post_init__(self) -> None:
         for name in ("min_count", "caption_words"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.blend <= 1:
+            raise ValueError(f"blend must be in [0, 1], not {self.blend}")
 
     @property
     def stages(self) -> dict[str, TrainConfig]:
@@ -100,6 +106,8 @@ RECIPE = Recipe(
     decoder_dim=512,
     dropout=0.5,
     decoding=DecodeConfig(beam=3, length_penalty=0.0, max_words=30),
+    search=DecodeConfig(beam=5, length_penalty=0.9, max_words=30),
+    blend=0.1,  # all the way, captions become alike
     decoder=TrainConfig(
         epochs=10,
         batch_size=32,
@@ -185,7 +193,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--limit", type=int, metavar="N", help="use N photographs of each split: a quick trial")
     add("--name", default="flickr8k", help="name of the run (%(default)s)")
     add("--restart", action="store_true", help="start anew instead of going on where a run was")
-    add("--stage", choices=[*STAGES, "all"], default="all", help="what to train (%(default)s)")
+    add(
+        "--stage",
+        choices=[*STAGES, BLEND, "all"],
+        default="all",
+        help="what to train (%(default)s)",
+    )
     add(
         "--encoder-weights",
         type=Path,
@@ -224,7 +237,8 @@ def override(recipe: Recipe, flags: argparse.Namespace) -> Recipe:
     def own(config: Recipe | DecodeConfig | TrainConfig) -> dict[str, Any]:
         return {name: given[name] for name in simple_fields(type(config)) if name in given}
 
-    parts: dict[str, Any] = {"decoding": recipe.decoding, **recipe.stages}
+    parts: dict[str, Any] = {"decoding": recipe.decoding, "search": recipe.search}
+    parts |= recipe.stages
     changed = {name: replace(config, **own(config)) for name, config in parts.items()}
     return replace(recipe, **own(recipe), **changed)
 
@@ -319,9 +333,7 @@ class Stage:
             return batches(training, self.config.batch_size, seed, self.flags.workers)
 
         def score(network: CaptioningModel) -> Mapping[str, float]:
-            loader = batches(dev, SCORING_BATCH, workers=self.flags.workers)
-            arguments = (self.splits.dev, loader, self.start.vocabulary, self.recipe.decoding)
-            return evaluate(TorchEngine(network), *arguments).figures
+            return self.measure(network, dev, self.recipe.decoding)
 
         fit(
             self.network,
@@ -334,6 +346,40 @@ class Stage:
             loss_function=self.loss_function(training),
         )
         return Checkpoint.load(best)
+
+    def measure(
+        self, network: CaptioningModel, dev: CaptionDataset, decoding: DecodeConfig
+    ) -> Mapping[str, float]:
+        """Figures of a network on the development photographs."""
+        loader = batches(dev, SCORING_BATCH, workers=self.flags.workers)
+        arguments = (self.splits.dev, loader, self.start.vocabulary, decoding)
+        return evaluate(TorchEngine(network), *arguments).figures
+
+    def blend(self) -> Checkpoint:
+        """The network between the one it starts from and the one it made; nothing is trained."""
+        after = Checkpoint.load(before_stage(self.folder, self.name))
+        search, share = self.recipe.search, self.recipe.blend
+        weights = blended(self.start.weights, after.weights, share)
+        network = replace(after, weights=weights).build().to(self.flags.device)
+        figures = self.measure(network, self.dataset(self.splits.dev, max_words=10**6), search)
+        stages = [*after.provenance["stages"], self.made(BLEND, {"share": share, **asdict(search)})]
+        return replace(
+            after,
+            weights=weights,
+            decoding={"beam": search.beam, "length_penalty": search.length_penalty},
+            provenance={**after.provenance, "stages": stages},
+            figures=figures,
+        )
+
+    def made(self, stage: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a checkpoint says of one stage."""
+        return {
+            "stage": stage,
+            "command": shlex.join(["python", "main.py", *sys.argv[1:]]),
+            "config": dict(config),
+            "data": self.splits.describe(),
+            "torch": str(torch.__version__),
+        }
 
     def loss_function(self, training: CaptionDataset) -> LossFunction:
         """Cross-entropy, or the self-critical loss where captions are sampled."""
@@ -386,13 +432,7 @@ class Stage:
 
     def checkpoint(self, network: CaptioningModel, figures: Mapping[str, float]) -> Checkpoint:
         """What to save of a network that scored ``figures`` on the development split."""
-        made = {
-            "stage": self.name,
-            "command": shlex.join(["python", "main.py", *sys.argv[1:]]),
-            "config": asdict(self.config),
-            "data": self.splits.describe(),
-            "torch": str(torch.__version__),
-        }
+        made = self.made(self.name, asdict(self.config))
         stages = [*self.start.provenance["stages"], made]
         return replace(
             self.start,
@@ -481,7 +521,7 @@ def train(flags: argparse.Namespace) -> None:
     check_device(flags.device)
     splits = read_splits(flags)
     folder = Path("runs") / flags.name
-    stages = STAGES if flags.stage == "all" else (flags.stage,)
+    stages = {"all": STAGES, BLEND: STAGES[-1:]}.get(flags.stage, (flags.stage,))
     made = []
     if stages[0] == STAGES[0]:
         checkpoint = untrained(flags, recipe, splits)
@@ -491,8 +531,13 @@ def train(flags: argparse.Namespace) -> None:
         refuse_other_sizes(flags, checkpoint)
         made.append(checkpoint)
     for name in stages:
-        checkpoint = Stage(name, checkpoint, splits, recipe, flags).run()
-        made.append(checkpoint)
+        stage = Stage(name, checkpoint, splits, recipe, flags)
+        if flags.stage != BLEND:
+            checkpoint = stage.run()
+            made.append(checkpoint)
+    if flags.stage in (BLEND, "all"):
+        made.append(stage.blend())
+        made[-1].save(folder / f"{BLEND}.pth")
     best = best_of(made, folder / "best.pth")
     best.save(folder / "best.pth")
     say(f"best: {folder / 'best.pth'}, CIDEr-D {best.figures['CIDEr-D']:.2f} on dev")

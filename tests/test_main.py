@@ -49,6 +49,7 @@ VALUES = {
     "attention_dim": 6,
     "decoder_dim": 7,
     "dropout": 0.25,
+    "blend": 0.625,
 }
 OWN_FLAGS = {
     *("captions", "images", "skip_bad", "limit", "name", "restart", "stage", "encoder_weights"),
@@ -56,7 +57,7 @@ OWN_FLAGS = {
 }
 
 
-PARTS = ("decoding", *main.STAGES)  # of the recipe, each with settings of its own
+PARTS = ("decoding", "search", *main.STAGES)  # of the recipe, each with settings of its own
 
 
 def flag(name):
@@ -187,6 +188,7 @@ def test_a_run_writes_checkpoints_figures_and_curves(trained):
         "results/metrics/small.jsonl",
         "results/plots/small.png",
         "runs/small/best.pth",
+        "runs/small/blend.pth",
         "runs/small/decoder.pth",
         "runs/small/finetune.pth",
         "runs/small/refine.pth",
@@ -237,10 +239,26 @@ def test_the_encoder_learns_where_the_recipe_says_so(trained, resnet):
         before = after
 
 
+def test_the_blend_lies_between_the_last_two_stages_and_says_so(trained):
+    place, _ = trained
+    names = ("refine", "reinforce", "blend")
+    first, second, made = (
+        Checkpoint.load(place.folder / "runs" / "small" / f"{name}.pth") for name in names
+    )
+    name, share = "decoder.output_hidden.weight", main.RECIPE.blend
+    expected = (1 - share) * first.weights[name].float() + share * second.weights[name].float()
+    assert torch.allclose(made.weights[name].float(), expected, atol=1e-3)
+    assert not torch.equal(first.weights[name], second.weights[name])
+    last = made.provenance["stages"][-1]
+    assert (last["stage"], last["config"]["share"]) == ("blend", share)
+    assert made.decoding == {"beam": 2, "length_penalty": main.RECIPE.search.length_penalty}
+
+
 def test_the_best_stage_is_the_result_and_can_caption(trained):
     place, _ = trained
     folder = place.folder / "runs" / "small"
-    best, *stages = (Checkpoint.load(folder / f"{n}.pth") for n in ("best", *main.STAGES))
+    names = ("best", *main.STAGES, main.BLEND)
+    best, *stages = (Checkpoint.load(folder / f"{name}.pth") for name in names)
     figures = [stage.figures["CIDEr-D"] for stage in stages]
     assert best.figures["CIDEr-D"] == max(figures)
     caption = Captioner.load(folder / "best.pth")(place.folder / "photos" / place.names[0])
@@ -254,7 +272,8 @@ def test_the_same_command_again_trains_nothing_and_installs_only_when_asked(trai
     assert place.run("--install") == 0
     after = place.files()
     written = {path for path in after if after[path] != before.get(path)}
-    assert written == {"runs/small/best.pth", f"model/{main.SHIPPED.name}"}
+    of_runs = {"runs/small/best.pth", "runs/small/blend.pth"}
+    assert written == of_runs | {f"model/{main.SHIPPED.name}"}
     installed = Checkpoint.load(place.folder / "model" / main.SHIPPED.name)
     assert installed.figures == Checkpoint.load(place.folder / "runs/small/best.pth").figures
     shutil.rmtree(place.folder / "model")
