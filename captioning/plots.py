@@ -40,13 +40,14 @@ def training_curves(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Draw every epoch's figures; ``records`` are the lines of the run's metrics file.
 
     An epoch has ``stage``, ``train_loss`` and ``dev``, the figures by name. Lines differ by dash
-    and marker as well as colour; the best epoch by CIDEr-D is marked, and later stages are shaded.
+    and marker as well as colour; the best epoch by CIDEr-D is marked, and every second stage is
+    shaded.
     """
     figure = Figure(figsize=(11, 8), layout="constrained")
     figure.suptitle(title)
     epochs = range(1, len(records) + 1)
     best = max(epochs, key=lambda epoch: records[epoch - 1]["dev"]["CIDEr-D"])
-    staged = records[-1]["stage"] != records[0]["stage"]
+    stages = list(dict.fromkeys(record["stage"] for record in records))
     for axes, (label, names) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
         curves = {f"{name}, dev": [record["dev"][name] for record in records] for name in names}
         if names == ("loss",):
@@ -57,10 +58,10 @@ def training_curves(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
         axes.axvline(best, color="0.35", linewidth=1.2, zorder=1, label=f"best: epoch {best}")
         for (name, values), style in zip(curves.items(), _LINES, strict=False):
             axes.plot(epochs, values, **style, markersize=4, label=name)
-        for epoch in epochs[1:]:
-            if records[epoch - 1]["stage"] != records[epoch - 2]["stage"]:
-                axes.axvspan(epoch - 0.5, len(records) + 0.5, color="0.93", zorder=0)
-        axes.set(xlabel="epoch (shaded: encoder trained too)" if staged else "epoch", ylabel=label)
+        for stage in stages[1::2]:
+            own = [epoch for epoch in epochs if records[epoch - 1]["stage"] == stage]
+            axes.axvspan(own[0] - 0.5, own[-1] + 0.5, color="0.93", zorder=0)
+        axes.set(xlabel=f"epoch: {', '.join(stages)}" if stages[1:] else "epoch", ylabel=label)
         axes.set_xlim(0.5, len(records) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)

@@ -192,6 +192,14 @@ def test_the_curves_of_two_stages_mark_the_best_epoch_and_the_second_stage():
     assert figure.get_suptitle() == "Training of base"
 
 
+def test_every_second_stage_is_shaded_and_all_are_named_in_their_order():
+    stages = ("decoder", "finetune", "refine", "reinforce")
+    lines = [record(epoch, 20.0, stage) for stage in stages for epoch in (1, 2)]
+    figure = training_curves(lines, "Training of base")
+    assert shaded(figure) == [[(2.5, 4.5), (6.5, 8.5)]] * 4
+    assert figure.axes[0].get_xlabel() == "epoch: decoder, finetune, refine, reinforce"
+
+
 def test_the_curves_hold_the_figures():
     lines = [record(1, 20.0), record(2, 50.0)]
     figure = training_curves(lines, "Training of base")

@@ -20,6 +20,7 @@ from captioning.train import (
     ResumeError,
     Run,
     TrainConfig,
+    blended,
     caption_loss,
     fit,
     learning_rate_factor,
@@ -145,6 +146,27 @@ def test_the_schedule_ends_at_zero_with_the_last_step(run):
 def test_settings_out_of_range_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):
         replace(CONFIG, **{field: value})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_a_blend_lies_on_the_line_between_two_networks(share):
+    first, second = (small_model(seed).state_dict() for seed in (0, 1))
+    made = blended(first, second, share)
+    assert set(made) == set(first)
+    for name, value in made.items():
+        expected = [
+            (1 - share) * a + share * b
+            for a, b in zip(
+                first[name].flatten().tolist(), second[name].flatten().tolist(), strict=True
+            )
+        ]
+        assert value.flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    assert changed(first, made) == (set() if share == 0 else changed(first, second))
+
+
+def test_what_two_networks_share_stays_exactly_as_it_is():
+    half = {"weight": torch.randn(50).half()}
+    assert torch.equal(blended(half, half, 0.1)["weight"].half(), half["weight"])
 
 
 # One epoch --------------------------------------------------------------------------------------
