@@ -106,7 +106,7 @@ RECIPE = Recipe(
     decoder_dim=512,
     dropout=0.5,
     decoding=DecodeConfig(beam=3, length_penalty=0.0, max_words=30),
-    search=DecodeConfig(beam=5, length_penalty=0.9, max_words=30),
+    search=DecodeConfig(beam=4, length_penalty=0.8, max_words=30),
     blend=0.1,  # all the way, captions become alike
     decoder=TrainConfig(
         epochs=10,
