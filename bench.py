@@ -1,16 +1,20 @@
-"""What scoring costs, as ratios timed side by side: python bench.py
+"""What captioning and scoring cost, as ratios timed side by side: python bench.py
 
 Each line is the median over pairs of runs, one of ours and one of what it is compared with, in turn
-in one process. Nothing else may run while it measures.
+in one process. "Bare ResNet-50" is torchvision's with its classifier, float32, channels-last, under
+inference mode. The lines land in results/metrics/bench.json too. Nothing else may run while it
+measures.
 """
 
 import argparse
+import json
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from pycocoevalcap.bleu.bleu import Bleu
@@ -18,8 +22,8 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 from torchvision.models import resnet50
 
-from captioning.captioner import SHIPPED_MODEL
-from captioning.checkpoint import Checkpoint, CheckpointError
+from captioning.captioner import SHIPPED_MODEL, Captioner
+from captioning.checkpoint import Checkpoint, CheckpointError, write_beside
 from captioning.data import (
     CaptionDataset,
     DataError,
@@ -39,34 +43,95 @@ from captioning.scoring import Corpus, caption_statistics
 from captioning.uncertainty import intervals
 
 PAIRS = 15  # at least
-BATCH = 50  # photographs
+QUICK_PAIRS = 60  # for what takes a fraction of a second, and varies more
+BATCH = 50  # photographs scored
+CALL = 64  # photographs captioned in one call
+RESULTS = Path("results/metrics/bench.json")
+Work = Callable[[], object]
 
 
-def seconds(work: Callable[[], object]) -> float:
+class Ratio(NamedTuple):
+    """How long ours took, divided by how long theirs did: median and quartiles over the pairs."""
+
+    name: str
+    ratio: float
+    low: float
+    high: float
+    ours: float  # seconds
+    theirs: float
+    pairs: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ratio:6.2f} ({self.low:.2f} to {self.high:.2f})  {self.name}: "
+            f"{self.ours:.3f} s against {self.theirs:.3f} s, {self.pairs} pairs"
+        )
+
+
+def seconds(work: Work) -> float:
     """How long some work takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def compare(
-    name: str, ours: Callable[[], object], theirs: Callable[[], object], pairs: int = PAIRS
-) -> None:
+def compare(name: str, ours: Work, theirs: Work, pairs: int = PAIRS) -> Ratio:
     """Time both in turn, and print the median ratio with its quartiles."""
     ours()
     theirs()
     timed = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
-    ratios = [ours / theirs for ours, theirs in timed]
-    low, _, high = statistics.quantiles(ratios, n=4)
+    low, middle, high = statistics.quantiles([ours / theirs for ours, theirs in timed], n=4)
     first, second = (statistics.median(column) for column in zip(*timed, strict=True))
-    print(
-        f"{statistics.median(ratios):6.2f} ({low:.2f} to {high:.2f})  {name}: "
-        f"{first:.3f} s against {second:.3f} s, {pairs} pairs",
-        flush=True,
-    )
+    ratio = Ratio(name, middle, low, high, first, second, pairs)
+    print(ratio, flush=True)
+    return ratio
 
 
-def bench_metrics(photographs: Sequence[Photograph]) -> None:
+class Bare:
+    """torchvision's ResNet-50, as a user would run it with care."""
+
+    def __init__(self) -> None:
+        self.network = resnet50(weights=None).eval().to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify images (B, 3, H, W)."""
+        logits: torch.Tensor = self.network(images)
+        return logits
+
+
+def bench_photographs(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """From the JPEG file to the caption: one photograph, and many in one call."""
+    captioner, bare = Captioner.load(SHIPPED_MODEL), Bare()
+    paths = [photo.path for photo in photographs[:CALL]]
+    pixels = Pixels(photographs[:CALL], captioner.images)
+    images = torch.stack([pixels(place) for place in range(len(paths))])
+    images = images.contiguous(memory_format=torch.channels_last)
+    size = f"{captioner.images.size}-pixel JPEG"
+
+    def one(beam: int) -> Work:
+        return lambda: captioner(paths[0], beam=beam)
+
+    def all_of_them() -> None:
+        list(captioner.stream(paths, beam=3, batch_size=CALL))
+
+    def bare_one() -> object:
+        return bare(images[:1])
+
+    own = captioner.decoding.beam
+    return [
+        compare(f"one {size}, beam 3 / bare ResNet-50", one(3), bare_one, QUICK_PAIRS),
+        compare(f"one {size}, beam {own} / bare ResNet-50", one(own), bare_one, QUICK_PAIRS),
+        compare(f"one {size}, greedy / bare ResNet-50", one(1), bare_one, QUICK_PAIRS),
+        compare(
+            f"{len(paths)} in one call, beam 3 / the encoder's own forward",
+            all_of_them,
+            lambda: captioner.engine.encode(images),
+        ),
+    ]
+
+
+def bench_metrics(photographs: Sequence[Photograph]) -> list[Ratio]:
     """BLEU, ROUGE-L and CIDEr-D of a caption a photograph against its other captions."""
     corpus = Corpus.of(
         [photo.captions[0] for photo in photographs], [photo.captions for photo in photographs]
@@ -81,23 +146,25 @@ def bench_metrics(photographs: Sequence[Photograph]) -> None:
 
     size = f"{len(photographs):,} captions, {len(photographs[0].captions)} references"
     name = f"metrics / pycocoevalcap, {size}"
-    compare(name, lambda: caption_scores(corpus.candidates, corpus.references), theirs)
+    return [compare(name, lambda: caption_scores(corpus.candidates, corpus.references), theirs)]
 
 
-def bench_captioning(photographs: Sequence[Photograph]) -> None:
+def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
     """Captioning and scoring, against the bare batched forward of the encoder's network."""
     checkpoint = Checkpoint.load(SHIPPED_MODEL)
     engine, vocabulary = TorchEngine(checkpoint.build()), checkpoint.vocabulary
     pixels = Pixels(photographs, checkpoint.images)
     dataset = CaptionDataset(photographs, vocabulary, pixels, max_words=10**6)
     batch = collate([dataset[place] for place in range(len(photographs))])
-    bare = resnet50(weights=None).eval().to(memory_format=torch.channels_last)
+    bare = Bare()
     images = batch.visual.contiguous(memory_format=torch.channels_last)
     decoding = DecodeConfig(beam=3)
 
-    @torch.inference_mode()
-    def theirs() -> None:
-        bare(images)
+    def theirs() -> object:
+        return bare(images)
+
+    def own_encoder() -> object:
+        return engine.encode(images)
 
     def captions_alone() -> None:
         seen = next(iter(batches(dataset, BATCH)))
@@ -111,8 +178,28 @@ def bench_captioning(photographs: Sequence[Photograph]) -> None:
         evaluate(engine, photographs, batches(dataset, BATCH), vocabulary, decoding, probe)
 
     size = f"{len(photographs)} photographs"
-    compare(f"captioning and scoring / bare ResNet-50, {size}", captions_alone, theirs)
-    compare(f"the same, next word and attention test too, {size}", everything, theirs)
+    name = f"captioning and scoring {size}, beam 3"
+    return [
+        compare(f"{name} / bare ResNet-50", captions_alone, theirs),
+        compare(f"{name} / the encoder's own forward", captions_alone, own_encoder),
+        compare(f"{name}, next word and attention / bare ResNet-50", everything, theirs),
+    ]
+
+
+def write(ratios: Sequence[Ratio], machine: str) -> None:
+    """Write all figures as JSON."""
+    content = {"machine": machine, "ratios": [ratio._asdict() for ratio in ratios]}
+    text = json.dumps(content, indent=2) + "\n"
+    write_beside(RESULTS, lambda temporary: temporary.write_text(text))
+    print(f"written to {RESULTS}")
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,10 +211,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     try:
         splits = split_photographs(read_captions(flags.references, flags.images).photographs)
-        print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads")
-        bench_metrics(splits.dev)
-        bench_captioning(splits.dev[:BATCH])
-    except (DataError, CheckpointError) as error:
+        machine = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        print(machine)
+        ratios = bench_photographs(splits.dev)
+        ratios += bench_metrics(splits.dev) + bench_scoring(splits.dev[:BATCH])
+        write(ratios, machine)
+    except (DataError, CheckpointError, OSError) as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 1
     return 0

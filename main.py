@@ -112,7 +112,7 @@ RECIPE = Recipe(
         epochs=10,
         batch_size=32,
         learning_rate=1e-3,
-        precision="bfloat16",
+        precision="auto",
         seed=1,
     ),
     finetune=TrainConfig(
@@ -121,7 +121,7 @@ RECIPE = Recipe(
         learning_rate=2e-4,
         encoder_learning_rate=5e-5,
         attention_penalty=0.1,  # the first stage has spread the attention; this lets it settle
-        precision="bfloat16",
+        precision="auto",
         seed=2,
     ),
     refine=TrainConfig(
@@ -133,7 +133,7 @@ RECIPE = Recipe(
         crop=0.7,
         flip=0.5,
         jitter=0.2,
-        precision="bfloat16",
+        precision="auto",
         seed=3,
     ),
     reinforce=TrainConfig(
@@ -143,7 +143,7 @@ RECIPE = Recipe(
         attention_penalty=0.0,
         samples=5,
         cross_entropy=0.0,
-        precision="bfloat16",
+        precision="auto",
         seed=4,
     ),
 )
@@ -312,7 +312,7 @@ class Stage:
     ) -> None:
         self.name, self.start, self.splits = name, start, splits
         self.recipe, self.flags = recipe, flags
-        self.config = recipe.stages[name]
+        self.config = recipe.stages[name].settled(flags.device)
         self.network = start.build().to(flags.device)
         self.engine = TorchEngine(self.network)
         self.folder = Path("runs") / flags.name

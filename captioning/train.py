@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from captioning.vocab import PAD
 
 Record: TypeAlias = dict[str, Any]
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+AUTO = "auto"  # the precision that suits the machine
 
 
 class NonFiniteLossError(RuntimeError):
@@ -38,7 +39,8 @@ class TrainConfig:
 
     ``encoder_learning_rate`` 0 keeps the encoder frozen. The learning rates rise linearly over
     the part ``warmup`` of all steps, then fall to 0 along a cosine. ``precision`` is that of the
-    matrix products and convolutions; weights, losses and optimiser stay in float32.
+    matrix products and convolutions; weights, losses and optimiser stay in float32. ``auto`` is
+    for ``settled`` to decide.
     """
 
     epochs: int
@@ -76,8 +78,13 @@ class TrainConfig:
         for name in ("warmup", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}")
+        known = (*PRECISIONS, AUTO)
+        if self.precision not in known:
+            raise ValueError(f"precision must be one of {', '.join(known)}, not {self.precision}")
+
+    def settled(self, device: str) -> "TrainConfig":
+        """The same with a precision that ``device`` is fast in, where that is ``auto``."""
+        return replace(self, precision=fast_precision(device)) if self.precision == AUTO else self
 
     @property
     def augmentation(self) -> AugmentConfig:
@@ -88,6 +95,18 @@ class TrainConfig:
     def dtype(self) -> torch.dtype:
         """The type that photographs and features are brought to."""
         return PRECISIONS[self.precision]
+
+
+def fast_precision(device: str) -> str:
+    """bfloat16 where the hardware computes with it, else float32.
+
+    A processor without it imitates it: some hundred times slower, where AVX-512 is missing too.
+    """
+    if torch.device(device).type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return "bfloat16" if native else "float32"
 
 
 Rank: TypeAlias = Callable[[Mapping[str, float]], tuple[float, ...]]

@@ -358,7 +358,7 @@ def complaint(capsys):
         (["--caption-words", 0], ["caption_words must be at least 1"]),
         (["--learning-rate", "nan"], ["learning_rate must be above 0"]),
         (["--label-smoothing", 1], ["label_smoothing must be in [0, 1)"]),
-        (["--precision", "half"], ["precision must be one of float32, bfloat16"]),
+        (["--precision", "half"], ["precision must be one of float32, bfloat16, auto, not half"]),
         (["--dropout", 2], ["dropout must be in [0, 1)"]),
         (["--decoder-dim", 0], ["decoder_dim must be at least 1"]),
         (["--image-size", 0], ["size must be a whole number"]),

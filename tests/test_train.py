@@ -327,6 +327,19 @@ def test_bfloat16_trains_as_float32_does_and_keeps_weights_in_float32():
     assert losses["bfloat16"] != losses["float32"]
 
 
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [("AVX512", "bfloat16"), ("AVX2", "float32"), ("DEFAULT", "float32"), ("SVE256", "float32")],
+)
+def test_auto_is_bfloat16_only_where_the_processor_is_fast_in_it(
+    monkeypatch, capability, precision
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert replace(CONFIG, precision="auto").settled("cpu").precision == precision
+    for chosen in ("float32", "bfloat16"):
+        assert replace(CONFIG, precision=chosen).settled("cpu").precision == chosen
+
+
 # All epochs -------------------------------------------------------------------------------------
 
 
