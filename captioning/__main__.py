@@ -1,7 +1,6 @@
 """The command line: python -m captioning photo.jpg"""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from captioning.captioner import SHIPPED_MODEL, Caption, Captioner, Failure
 from captioning.checkpoint import CheckpointError
+from captioning.export import as_json
 from captioning.images import IMAGE_SUFFIXES, read_photo
 from captioning.plots import attention_figure, save_figure
 
@@ -48,27 +48,6 @@ def expand(photos: Iterable[Path]) -> Iterator[Path | Failure]:
         yield from images
         if not images:
             yield Failure(str(path), f"{path}: there is no image in this folder")
-
-
-def as_json(caption: Caption) -> str:
-    """One line with all that is known of a caption; peaks are parts of width and height."""
-    peaks = [caption.peak(index) for index in range(len(caption.words))]
-    content = {
-        "file": caption.source,
-        "caption": caption.text,
-        "score": round(caption.score, 4),
-        "alternatives": [
-            {"caption": other.text, "score": round(other.score, 4)}
-            for other in caption.alternatives
-        ],
-        "words": [
-            {"word": word, "probability": round(probability, 4), "x": round(x, 4), "y": round(y, 4)}
-            for word, probability, (x, y) in zip(
-                caption.words, caption.probabilities, peaks, strict=True
-            )
-        ],
-    }
-    return json.dumps(content, ensure_ascii=False)
 
 
 def as_text(caption: Caption, alone: bool) -> str:

@@ -22,10 +22,14 @@ SHIPPED_MODEL = Path(__file__).resolve().parent.parent / "model" / "image_captio
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another caption that the search found, less likely than the one it returned."""
+    """Another caption that the search found, ranked below the one it returned.
+
+    ``probability`` is the whole caption's, its end included; ``score`` as in ``Caption``.
+    """
 
     text: str
     score: float
+    probability: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +39,10 @@ class Caption:
     ``text`` is English without a capital or a full stop (``sentence`` has both); ``words`` are
     its tokens. ``attention`` (T, h, w) has a map a word, which sums to 1 and covers the upright
     photograph from its top left. ``probabilities`` (T,) are the words' own, each given the words
-    before it. ``score`` is what the search ranked by: the natural log-probability of the caption,
-    divided by its length to the power of the length penalty.
+    before it. ``probability`` is the whole caption's, its end included, and ``confidence`` the
+    geometric mean over its words and its end: what calibration is measured of. ``score`` is what
+    the search ranked by: the natural log-probability of the caption, divided by its length to the
+    power of the length penalty.
     """
 
     source: str
@@ -44,6 +50,8 @@ class Caption:
     words: tuple[str, ...]
     attention: NDArray[np.float32]
     probabilities: tuple[float, ...]
+    probability: float
+    confidence: float
     score: float
     alternatives: tuple[Alternative, ...]
 
@@ -84,6 +92,11 @@ def _settings_of(checkpoint: Checkpoint) -> DecodeConfig:
         beam=int(given.get("beam", default.beam)),
         length_penalty=float(given.get("length_penalty", default.length_penalty)),
     )
+
+
+def _probability(hypothesis: Hypothesis) -> float:
+    """Of a whole caption, its end included."""
+    return float(hypothesis.log_probabilities.sum().exp())
 
 
 class Captioner:
@@ -186,8 +199,10 @@ class Captioner:
             tuple(words),
             best.maps().numpy(),  # (T, h, w)
             tuple(probabilities.tolist()),
+            _probability(best),
+            float(best.log_probabilities.mean().exp()),
             best.score,
-            tuple(Alternative(self._text(other), other.score) for other in others),
+            tuple(Alternative(self._text(o), o.score, _probability(o)) for o in others),
         )
 
     def _text(self, hypothesis: Hypothesis) -> str:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from captioning.model import CaptioningModel, Memory, State, folded
+from captioning.inference import folded, quickened
+from captioning.model import CaptioningModel, Memory, State
 
 
 class Engine(Protocol):
@@ -39,12 +40,14 @@ class TorchState(NamedTuple):
 class TorchEngine:
     """The engine that runs the PyTorch network itself, on the device where it is.
 
-    It encodes with a folded copy of the encoder: make a new engine after the encoder has learned.
+    It works with copies made for speed: make a new engine after the network has learned.
     """
 
     def __init__(self, network: CaptioningModel) -> None:
         self.network = network.eval()
         self.encoder = folded(network.encoder)
+        on_cpu = self.device.type == "cpu"
+        self.decoder = quickened(network.decoder) if on_cpu else network.decoder
 
     @property
     def device(self) -> torch.device:
@@ -66,14 +69,14 @@ class TorchEngine:
     def start(self, features: Tensor, beams: int) -> TorchState:
         """Begin ``beams`` captions for each photograph of features (B, L, C)."""
         features = features.to(self.device, self.dtype)
-        return TorchState(*self.network.decoder.start(features, beams))
+        return TorchState(*self.decoder.start(features, beams))
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, state: TorchState) -> tuple[Tensor, Tensor, TorchState]:
         """Read tokens (B * K,): log-probabilities (B * K, V), alphas (B * K, L), new state."""
-        decoder = self.network.decoder
-        output, alphas, new = decoder.step(tokens.to(self.device), state.memory, state.state)
-        log_probabilities = torch.log_softmax(decoder.vocabulary(output).float(), dim=-1)
+        tokens = tokens.to(self.device)
+        output, alphas, new = self.decoder.step(tokens, state.memory, state.state)
+        log_probabilities = torch.log_softmax(self.decoder.vocabulary(output).float(), dim=-1)
         return log_probabilities, alphas, TorchState(state.memory, new)
 
     @torch.inference_mode()

@@ -24,9 +24,12 @@ MAY_IMPORT = {
     "checkpoint": {"vocab", "images", "model"},
     "pretrained": {"checkpoint", "model"},
     "card": {"checkpoint"},
-    "engine": {"model", "checkpoint"},
+    "inference": {"model"},
+    "engine": {"model", "inference", "checkpoint"},
     "decode": set(),
     "captioner": {"checkpoint", "engine", "decode", "images", "vocab"},
+    "export": {"captioner"},
+    "confidence": set(),
     "candidates": {"data"},
     "baselines": {"data", "images", "vocab"},
     "report": {"plots"},
@@ -51,7 +54,7 @@ DOORS = {
 }
 WITHOUT_TORCH = {
     *("vocab", "images", "metrics", "plots", "card", "ptb", "objects", "uncertainty", "meteor"),
-    *("scoring", "candidates", "report", "assessment"),
+    *("scoring", "candidates", "report", "assessment", "export", "confidence"),
 }
 # What a room must never know, beside what it may not import of ours.
 FOREIGN = {

@@ -230,7 +230,18 @@ def test_any_engine_will_do(captioner, network, alone):
 
 
 def made_by_hand(attention, text="a man's dog"):
-    return Caption("photo.jpg", text, ("a", "man"), attention, (0.5, 0.25), -2.0, ())
+    return Caption("photo.jpg", text, ("a", "man"), attention, (0.5, 0.25), 0.1, 0.46, -2.0, ())
+
+
+def test_probability_and_confidence_are_of_all_words_and_the_end(captioner, alone):
+    for caption in alone:
+        length = len(caption.words) + 1
+        penalty = length**captioner.decoding.length_penalty
+        assert caption.probability == pytest.approx(np.exp(caption.score * penalty), rel=1e-4)
+        assert caption.confidence == pytest.approx(caption.probability ** (1 / length), rel=1e-4)
+        assert caption.probability < np.prod(caption.probabilities)  # the end is not certain
+        for other in caption.alternatives:
+            assert 0 < other.probability < 1
 
 
 def test_peak_is_the_middle_of_the_brightest_cell():

@@ -173,13 +173,15 @@ def test_json_has_a_line_a_photograph_with_all_that_is_known(cli, folder, captio
     assert (status, len(out), err) == (0, 2, [])
     for line, photo, expected in zip(out, photos, captioner.stream(photos), strict=True):
         found = json.loads(line)
-        assert set(found) == {"file", "caption", "score", "alternatives", "words"}
+        assert set(found) == {
+            *("file", "caption", "score", "probability", "confidence", "alternatives", "words")
+        }
         assert (found["file"], found["caption"]) == (str(photo), expected.text)
         assert found["score"] == round(expected.score, 4)
-        assert found["alternatives"] == [
-            {"caption": other.text, "score": round(other.score, 4)}
-            for other in expected.alternatives
-        ]
+        pairs = zip(found["alternatives"], expected.alternatives, strict=True)
+        for written, other in pairs:
+            assert (written["caption"], written["score"]) == (other.text, round(other.score, 4))
+            assert written["probability"] == pytest.approx(other.probability, rel=1e-3)
         scores = [found["score"], *(other["score"] for other in found["alternatives"])]
         assert scores == sorted(scores, reverse=True)
         assert len(scores) == 4  # the beam that the model was saved with

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torchvision.models import resnet18, resnet101
 
-from captioning.model import CaptioningModel, Decoder, Encoder, FrozenBatchNorm, ModelConfig, folded
+from captioning.inference import folded
+from captioning.model import CaptioningModel, Decoder, Encoder, FrozenBatchNorm, ModelConfig
 
 BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
 
