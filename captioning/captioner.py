@@ -31,6 +31,11 @@ class Alternative:
     score: float
     probability: float
 
+    @property
+    def sentence(self) -> str:
+        """The caption with a capital letter and a full stop."""
+        return as_sentence(self.text)
+
 
 @dataclass(frozen=True, eq=False)
 class Caption:

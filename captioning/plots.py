@@ -1,5 +1,6 @@
 """Pictures: training curves, how captions score, and where the model looked for each word."""
 
+import base64
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from PIL import Image, ImageEnhance
 
 _PHOTO_SIDE = 320  # pixels, the longer one
 _CELL = 2.3  # inches
+_DPI = 110
+_QUALITY = 80  # of JPEG: at a page's sizes no difference is seen, and a gallery stays small
 _WIDTH = 4.6  # inches, of a figure about scores: so large print that a telephone shows it too
 STRENGTH = 0.75  # the part of its brightness that a photograph loses where nobody looked
 
@@ -251,10 +254,29 @@ def save_figure(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     try:
-        figure.savefig(temporary, format="png", dpi=110)
+        figure.savefig(temporary, format="png", dpi=_DPI)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
+
+
+def as_jpeg(photo: Image.Image) -> bytes:
+    """A small RGB photograph as JPEG, for a page."""
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    return buffer.getvalue()
+
+
+def data_url(kind: str, content: bytes) -> str:
+    """An image of a kind ("jpeg", "svg+xml") as an address that holds the image itself."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def as_svg(figure: Figure) -> bytes:

@@ -3,8 +3,6 @@
 ``report.html`` beside this file is its form; what it says is put together here.
 """
 
-import base64
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +16,10 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
-from captioning.plots import STRENGTH, Figure, as_svg, light, thumbnail
+from captioning.plots import STRENGTH, Figure, as_jpeg, as_svg, data_url, light, thumbnail
 
 PHOTO_SIDE = 320  # pixels, the longer one
 GROUPS = ("best", "median", "worst", "random")
-_QUALITY = 80  # of JPEG: at this size no difference is seen, and a gallery stays near a megabyte
 _LIGHT_STEPS = 99  # two digits a place are finer than the eye
 _CLEAR = 0.05  # a p-value below it counts as a difference
 
@@ -227,13 +224,13 @@ def report_html(
     return template.render(
         result=result,
         split=_SPLITS.get(result["split"], result["split"]),
-        facts=_facts(result),
+        facts=facts(result),
         tiles=_rows([_BY_NAME["CIDEr-D"], _BY_NAME["BLEU-4"]], result),
         columns=COLUMNS,
         own=[_row(_BY_NAME[name], result) for name in COLUMNS],
         published=PUBLISHED,
         comparable=result["split"] == "test" and "official" in result.get("split source", ""),
-        groups=_groups(result),
+        groups=figure_groups(result),
         four=_four(result),
         attention=_attention(result),
         against=_against(result),
@@ -297,7 +294,7 @@ def _rows(measures: Sequence[Measure], result: Mapping[str, Any]) -> list[Row]:
 # Sections --------------------------------------------------------------------------------------
 
 
-def _facts(result: Mapping[str, Any]) -> list[str]:
+def facts(result: Mapping[str, Any]) -> list[str]:
     """What was scored on what, in a few words each."""
     found = [f"{result['images']:,} photographs"]
     if "references per image" in result:
@@ -309,7 +306,7 @@ def _facts(result: Mapping[str, Any]) -> list[str]:
     return [*found, result["date"]] if "date" in result else found
 
 
-def _groups(result: Mapping[str, Any]) -> dict[str, list[Row]]:
+def figure_groups(result: Mapping[str, Any]) -> dict[str, list[Row]]:
     """All figures under their headings; one that nothing is known of comes last."""
     found = {heading: _rows(measures, result) for heading, measures in _MEASURES.items()}
     unknown = [Measure(name, "") for name in result["metrics"] if name not in _BY_NAME]
@@ -391,25 +388,20 @@ class Picture(NamedTuple):
 
 def _picture(key: str, figure: Figure) -> Picture:
     text = _ALTERNATIVE_TEXTS.get(key, f"Figure: {key}")
-    return Picture(_data_uri("svg+xml", as_svg(figure)), text)
+    return Picture(data_url("svg+xml", as_svg(figure)), text)
 
 
 def _photo(entry: Entry) -> Picture | None:
     if entry.photo is None:
         return None
-    small, buffer = thumbnail(entry.photo.convert("RGB"), PHOTO_SIDE), io.BytesIO()
-    small.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    small = thumbnail(entry.photo.convert("RGB"), PHOTO_SIDE)
     # Who cannot see the photograph judges the caption by what a person wrote of it.
     text = (
         "Photograph. In a person's words: " + entry.references[0]
         if entry.references
         else (f"Photograph {entry.name}")
     )
-    return Picture(_data_uri("jpeg", buffer.getvalue()), text, *small.size)
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return Picture(data_url("jpeg", as_jpeg(small)), text, *small.size)
 
 
 # The gallery -----------------------------------------------------------------------------------

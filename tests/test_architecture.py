@@ -29,7 +29,10 @@ MAY_IMPORT = {
     "decode": set(),
     "captioner": {"checkpoint", "engine", "decode", "images", "vocab"},
     "export": {"captioner"},
+    "session": {"captioner"},
     "confidence": set(),
+    "examples": set(),
+    "results": set(),
     "candidates": {"data"},
     "baselines": {"data", "images", "vocab"},
     "report": {"plots"},
@@ -49,16 +52,18 @@ DOORS = {
     "main": ROOT / "main.py",
     "bleu_scorer": ROOT / "bleu_scorer.py",
     "streamlit_app": ROOT / "streamlit_app.py",
+    **{f"pages/{path.stem}": path for path in sorted((ROOT / "pages").glob("*.py"))},
     "bench": ROOT / "bench.py",
     "judge": ROOT / "judge.py",
 }
 WITHOUT_TORCH = {
     *("vocab", "images", "metrics", "plots", "card", "ptb", "objects", "uncertainty", "meteor"),
     *("scoring", "candidates", "report", "assessment", "export", "confidence"),
+    *("examples", "results", "session"),
 }
 # What a room must never know, beside what it may not import of ours.
 FOREIGN = {
-    "streamlit": {"streamlit_app"},
+    "streamlit": {"streamlit_app", *(door for door in DOORS if door.startswith("pages/"))},
     "argparse": set(DOORS),
     "matplotlib": {"plots"},
     "torch": ANYTHING - WITHOUT_TORCH | {"main", "bleu_scorer", "bench"},
