@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 IMAGE ?=
 
-.PHONY: app test caption named train results bench clean .venv
+.PHONY: app test caption named train results bench tour soak clean .venv
 
 app: .venv
 	$(BIN)/python -m streamlit run streamlit_app.py
@@ -31,6 +31,14 @@ results: .venv
 # Nothing else may run while it measures.
 bench: .venv/.tests-ready
 	$(BIN)/python bench.py
+
+# The pictures of the README's tour, taken with Chromium.
+tour: .venv/.tests-ready
+	$(BIN)/python -m tests.tour
+
+# Five hundred photographs through the running app: how long each takes, and the server's memory.
+soak: .venv/.tests-ready
+	$(BIN)/python -m tests.soak
 
 clean:
 	rm -rf .venv cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

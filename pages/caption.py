@@ -19,7 +19,7 @@ from captioning.images import IMAGE_SUFFIXES, read_photo
 from captioning.plots import as_jpeg, as_png, attention_figure, data_url, overlay, thumbnail
 from captioning.session import MOST_PHOTOGRAPHS, Session, Settings, Upload
 
-PHOTO_SIDE, MAP_SIDE, ROW_SIDE = 640, 150, 120  # pixels, the longer one
+PHOTO_SIDE, MAP_SIDE, ROW_SIDE = 480, 150, 120  # pixels, the longer one
 WIDEST_BEAM = 10
 Captioned = tuple[Upload, Caption]
 
@@ -200,13 +200,19 @@ def show_failures(failures: Sequence[Failure]) -> None:
         st.error("\n".join(mark + verbatim(failure.reason) for failure in failures))
 
 
-def show_table(captions: Sequence[Captioned], sentence: bool) -> None:
+def show_table(
+    captions: Sequence[Captioned], sentence: bool, calibration: Calibration | None
+) -> None:
     """All captions, to be edited, and the file of them."""
     names = distinct_names(caption.source for _, caption in captions)
     rows = [
-        {"Photograph": thumbnail_of(upload.content), "File": name, "Caption": text}
+        {
+            "Photograph": thumbnail_of(upload.content),
+            "Caption": written(caption, sentence),
+            "Unsure": "check it" if doubtful(caption, calibration) else "",
+            "File": name,
+        }
         for (upload, caption), name in zip(captions, names, strict=True)
-        for text in [written(caption, sentence)]
     ]
     # Another key for other captions: edits belong to those that were edited.
     key = hashlib.sha256(repr([(r["File"], r["Caption"]) for r in rows]).encode()).hexdigest()
@@ -216,11 +222,12 @@ def show_table(captions: Sequence[Captioned], sentence: bool) -> None:
         key=f"table {key}",
         hide_index=True,
         row_height=72,
-        disabled=["Photograph", "File"],
+        disabled=["Photograph", "Unsure", "File"],
         column_config={
             "Photograph": st.column_config.ImageColumn(width="small"),
+            "Caption": st.column_config.TextColumn(width="medium", required=True),
+            "Unsure": st.column_config.TextColumn(width="small"),
             "File": st.column_config.TextColumn(width="small"),
-            "Caption": st.column_config.TextColumn(width="large", required=True),
         },
         alt="Photographs with their captions",
     )
@@ -232,7 +239,7 @@ def show_table(captions: Sequence[Captioned], sentence: bool) -> None:
         on_click="ignore",
         icon=":material/download:",
     )
-    st.caption(
+    st.markdown(
         "A double click edits a caption. `python main.py --captions captions.csv --images FOLDER` "
         "trains on the file, with the folder that holds the photographs."
     )
@@ -257,9 +264,14 @@ def choose_one(captions: Sequence[Captioned]) -> Captioned:
     return captions[place]
 
 
+def doubtful(caption: Caption, calibration: Calibration | None) -> bool:
+    """Whether captions this unsure were often wrong, where that was measured."""
+    return calibration is not None and calibration.doubts(caption.confidence)
+
+
 def show_doubt(caption: Caption, calibration: Calibration | None) -> None:
     """Say so where captions this unsure were often wrong."""
-    if calibration is not None and calibration.doubts(caption.confidence):
+    if calibration is not None and doubtful(caption, calibration):
         st.warning(
             "The model is unsure of this caption; check it. When it was measured, captions as "
             f"unsure as this scored {calibration.doubtful:.0f} {calibration.of} on average, the "
@@ -389,7 +401,7 @@ def main() -> None:
     if not captions:
         return
     if len(captions) > 1:
-        show_table(captions, sentence)
+        show_table(captions, sentence, calibration)
     upload, caption = choose_one(captions)
     text = written(caption, sentence)
     st.header(text, anchor=False)
