@@ -23,18 +23,10 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 from torchvision.models import resnet50
 
+from captioning.caption_files import DataError, Photograph, read_captions
 from captioning.captioner import SHIPPED_MODEL, Captioner
 from captioning.checkpoint import Checkpoint, CheckpointError, write_beside
-from captioning.data import (
-    CaptionDataset,
-    DataError,
-    Photograph,
-    Pixels,
-    batches,
-    collate,
-    read_captions,
-    split_photographs,
-)
+from captioning.data import CaptionDataset, Pixels, batches, collate, split_photographs
 from captioning.decode import DecodeConfig, beam_search
 from captioning.engine import TorchEngine
 from captioning.evaluate import TOKENS, evaluate

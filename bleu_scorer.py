@@ -27,19 +27,11 @@ from tqdm import tqdm
 from captioning.assessment import Assessment, System, assess, caption_figures, compared
 from captioning.baselines import cached_mean_features, most_frequent_caption, nearest_captions
 from captioning.candidates import match_candidates, read_candidates
+from captioning.caption_files import DataError, Photograph, read_captions
 from captioning.captioner import SHIPPED_MODEL, as_sentence
 from captioning.card import model_card, with_results
 from captioning.checkpoint import Checkpoint, CheckpointError, file_hash, write_beside
-from captioning.data import (
-    CaptionDataset,
-    DataError,
-    Photograph,
-    Pixels,
-    batches,
-    name_hash,
-    read_captions,
-    split_photographs,
-)
+from captioning.data import CaptionDataset, Pixels, batches, name_hash, split_photographs
 from captioning.decode import DecodeConfig
 from captioning.engine import TorchEngine, check_device
 from captioning.evaluate import BeamSweep, Evaluation, Look, evaluate

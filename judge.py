@@ -16,8 +16,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from captioning.candidates import read_candidates
+from captioning.caption_files import DataError
 from captioning.captioner import as_sentence
-from captioning.data import DataError
 from captioning.images import ImageError, read_photo
 from captioning.plots import PairOfCaptions, judging_sheet, save_figure
 

@@ -18,13 +18,12 @@ import torch
 from torch import Tensor
 
 from captioning.augment import AugmentConfig, Augmented
+from captioning.caption_files import DataError, Photograph, read_captions
 from captioning.checkpoint import Checkpoint, CheckpointError, write_beside
 from captioning.data import (
     Batch,
     CaptionDataset,
-    DataError,
     Features,
-    Photograph,
     Pixels,
     Splits,
     View,
@@ -33,7 +32,6 @@ from captioning.data import (
     mean_everywhere,
     name_hash,
     of_another,
-    read_captions,
     split_photographs,
 )
 from captioning.decode import DecodeConfig

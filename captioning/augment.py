@@ -7,7 +7,8 @@ import torch
 from PIL.Image import Image
 from torchvision.transforms.v2 import ColorJitter, RandomResizedCrop
 
-from captioning.data import Photograph, View
+from captioning.caption_files import Photograph
+from captioning.data import View
 from captioning.images import ImageConfig, read_photo, to_array
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captioning.data import Photograph, cached_features
+from captioning.caption_files import Photograph
+from captioning.data import cached_features
 from captioning.images import ImageConfig
 from captioning.vocab import tokenize
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from captioning.data import DataError
+from captioning.caption_files import DataError
 
 FORMATS = (
     "COCO's list of results, a CSV with one column image and one column caption, "

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from captioning.data import Batch, Photograph
+from captioning.caption_files import Photograph
+from captioning.data import Batch
 from captioning.decode import DecodeConfig, Hypothesis, Tokens, beam_search
 from captioning.engine import TorchEngine
 from captioning.metrics import TokenStatistics, caption_scores

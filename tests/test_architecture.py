@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "uncertainty": set(),
     "meteor": {"uncertainty"},
     "scoring": {"metrics", "objects", "ptb", "uncertainty"},
-    "data": {"vocab", "images"},
+    "caption_files": {"vocab"},
+    "data": {"caption_files", "vocab", "images"},
     "checkpoint": {"vocab", "images", "model"},
     "pretrained": {"checkpoint", "model"},
     "card": {"checkpoint"},
@@ -33,15 +34,15 @@ MAY_IMPORT = {
     "confidence": set(),
     "examples": set(),
     "results": set(),
-    "candidates": {"data"},
-    "baselines": {"data", "images", "vocab"},
+    "candidates": {"caption_files"},
+    "baselines": {"caption_files", "data", "images", "vocab"},
     "report": {"plots"},
-    "evaluate": {"engine", "decode", "data", "metrics", "ptb", "vocab"},
+    "evaluate": {"engine", "decode", "caption_files", "data", "metrics", "ptb", "vocab"},
     "faithfulness": {"decode", "model", "uncertainty", "vocab"},
     "assessment": {
         *("evaluate", "faithfulness", "meteor", "objects", "scoring", "uncertainty"),
     },
-    "augment": {"data", "images"},
+    "augment": {"caption_files", "data", "images"},
     "train": {"augment", "model", "losses", "data", "checkpoint", "evaluate", "vocab"},
     "reinforce": {"losses", "metrics", "model", "data", "train", "vocab"},
     "__init__": {"captioner"},
@@ -59,7 +60,7 @@ DOORS = {
 WITHOUT_TORCH = {
     *("vocab", "images", "metrics", "plots", "card", "ptb", "objects", "uncertainty", "meteor"),
     *("scoring", "candidates", "report", "assessment", "export", "confidence"),
-    *("examples", "results", "session"),
+    *("examples", "results", "session", "caption_files"),
 }
 # What a room must never know, beside what it may not import of ours.
 FOREIGN = {

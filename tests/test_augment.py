@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from captioning.augment import AugmentConfig, Augmented
-from captioning.data import Photograph
+from captioning.caption_files import Photograph
 from captioning.images import ImageConfig, load_image
 
 IMAGES = ImageConfig(size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from captioning.baselines import cached_mean_features, most_frequent_caption, nearest_captions
-from captioning.data import Photograph
+from captioning.caption_files import Photograph
 from captioning.images import ImageConfig
 
 

@@ -13,9 +13,10 @@ from pycocoevalcap.rouge.rouge import Rouge
 
 import bleu_scorer
 from captioning import Captioner, meteor
+from captioning.caption_files import read_captions
 from captioning.card import FIGURES
 from captioning.checkpoint import file_hash
-from captioning.data import hashed_split, name_hash, read_captions, split_photographs
+from captioning.data import hashed_split, name_hash, split_photographs
 from captioning.ptb import ptb_tokenize
 
 CAPTIONS = ("a man runs on the grass", "the red dog 's ball", "two dogs play, a man runs")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from captioning.caption_files import read_captions
 from captioning.captioner import Captioner
-from captioning.data import read_captions
 from captioning.examples import examples
 from tests.browser import CHROMIUM, chromium, opened, put_in, serving, settled, whole
 

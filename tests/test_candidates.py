@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 
 from captioning.__main__ import main
 from captioning.candidates import match_candidates, read_candidates
-from captioning.data import DataError
+from captioning.caption_files import DataError
 
 several = settings(max_examples=100, deadline=None, database=None)
 

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from captioning import data
+from captioning.caption_files import DataError, Photograph, read_captions
 from captioning.data import (
     CaptionDataset,
-    DataError,
     Features,
     Item,
-    Photograph,
     Pixels,
     View,
     batches,
@@ -31,7 +30,6 @@ from captioning.data import (
     name_hash,
     of_another,
     official_split,
-    read_captions,
     split_photographs,
 )
 from captioning.images import ImageConfig, load_image

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from captioning.data import Batch, CaptionDataset, Features, Photograph, Pixels, batches
+from captioning.caption_files import Photograph
+from captioning.data import Batch, CaptionDataset, Features, Pixels, batches
 from captioning.decode import DecodeConfig
 from captioning.engine import TorchEngine
 from captioning.evaluate import Forced, evaluate, teacher_forced

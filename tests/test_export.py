@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioning.data import read_captions
+from captioning.caption_files import read_captions
 from captioning.export import as_csv, as_html, distinct_names
 
 # What a file can be called, and what a person can type; surrogates cannot be written.

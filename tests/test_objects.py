@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioning.data import read_captions, split_photographs
+from captioning.caption_files import read_captions
+from captioning.data import split_photographs
 from captioning.objects import ObjectCounts, ObjectWords
 from captioning.vocab import tokenize
 

@@ -9,9 +9,10 @@ from PIL import Image
 from skimage import data
 
 from captioning import Captioner
+from captioning.caption_files import read_captions
 from captioning.captioner import SHIPPED_MODEL
 from captioning.checkpoint import Checkpoint
-from captioning.data import official_split, read_captions, split_photographs
+from captioning.data import official_split, split_photographs
 from captioning.images import load_image
 from captioning.vocab import SPECIAL_TOKENS, START, tokenize
 
