@@ -201,17 +201,17 @@ class PairOfCaptions(NamedTuple):
 
 
 def judging_sheet(entries: Sequence[PairOfCaptions]) -> Figure:
-    """Draw photographs with captions A and B beneath, three in a row."""
+    """Draw photographs with captions A and B above each, three in a row."""
     rows = -(-len(entries) // 3)
-    figure = Figure(figsize=(15, 5.6 * rows), layout="constrained")
+    figure = Figure(figsize=(15, 6.4 * rows), layout="constrained")
     grid = figure.subplots(rows, 3, squeeze=False).flat
     for axes in grid:
         axes.set_axis_off()
     for axes, entry in zip(figure.axes, entries, strict=False):
         axes.imshow(thumbnail(entry.photo, 2 * _PHOTO_SIDE))
-        axes.set_title(entry.name, fontsize=9, color="0.4")
         lines = [textwrap.fill(f"{k}: {text}", 48) for k, text in zip("AB", entry[2:], strict=True)]
-        axes.text(0, -0.02, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=13)
+        # As a title, which the layout makes room for.
+        axes.set_title("\n".join([entry.name, *lines]), loc="left", fontsize=13)
     return figure
 
 
