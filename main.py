@@ -37,6 +37,7 @@ from captioning.data import (
 from captioning.decode import DecodeConfig
 from captioning.engine import TorchEngine, check_device
 from captioning.evaluate import evaluate
+from captioning.growth import grown
 from captioning.images import ImageConfig, ImageError
 from captioning.model import CaptioningModel, ModelConfig
 from captioning.plots import save_figure, training_curves
@@ -61,6 +62,7 @@ from captioning.vocab import SPECIAL_TOKENS, Vocabulary
 
 STAGES = ("decoder", "finetune", "refine", "reinforce")
 BLEND = "blend"  # needs no training: weights between those of the last two stages
+ADAPT = "adapt"  # instead of all others, where training goes on from a trained model
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Recipe:
     search: DecodeConfig  # what the blended model searches with
     blend: float  # last: the way from the refined weights (0) to the reinforced ones (1)
     reinforce: TrainConfig  # fourth stage: the decoder, rewarded by CIDEr-D of what it says
+    adapt: TrainConfig  # with --init: a trained model's decoder, on captions of one's own
 
     def __post_init__(self) -> None:
         for name in ("min_count", "caption_words"):
@@ -92,7 +95,7 @@ class Recipe:
     @property
     def stages(self) -> dict[str, TrainConfig]:
         """The stages in their order, by name."""
-        return {name: getattr(self, name) for name in STAGES}
+        return {name: getattr(self, name) for name in (*STAGES, ADAPT)}
 
 
 RECIPE = Recipe(
@@ -144,6 +147,14 @@ RECIPE = Recipe(
         precision="auto",
         seed=4,
     ),
+    adapt=TrainConfig(
+        epochs=10,
+        batch_size=16,
+        learning_rate=5e-4,
+        attention_penalty=0.0,
+        precision="auto",
+        seed=5,
+    ),
 )
 
 SHIPPED = Path(__file__).parent / "model" / "image_captioning_model.pth"
@@ -189,7 +200,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--images", type=Path, default=data / "Images", help="folder of photographs (%(default)s)")
     add("--skip-bad", action="store_true", help="leave out bad rows and missing photographs")
     add("--limit", type=int, metavar="N", help="use N photographs of each split: a quick trial")
-    add("--name", default="flickr8k", help="name of the run (%(default)s)")
+    add("--name", help="name of the run (flickr8k; adapted with --init)")
+    add(
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help=f"go on from a trained model, such as model/{SHIPPED.name}, with captions of your own",
+    )
     add("--restart", action="store_true", help="start anew instead of going on where a run was")
     add(
         "--stage",
@@ -225,7 +242,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     for name, kind in RECIPE_FLAGS.items():
         recipe.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__.upper())
-    return parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
+    flags.name = flags.name or ("adapted" if flags.init else "flickr8k")
+    return flags
 
 
 def override(recipe: Recipe, flags: argparse.Namespace) -> Recipe:
@@ -295,6 +314,17 @@ def untrained(flags: argparse.Namespace, recipe: Recipe, splits: Splits) -> Chec
         decoding={"beam": recipe.decoding.beam, "length_penalty": recipe.decoding.length_penalty},
         provenance={"encoder": source, "data": splits.describe(), "stages": []},
     )
+
+
+def initial(flags: argparse.Namespace, recipe: Recipe, splits: Splits) -> Checkpoint:
+    """The trained model that --init names, with the new words of these captions added."""
+    start = Checkpoint.load(flags.init)
+    refuse_other_sizes(flags, start)
+    captions = [tokens for photograph in splits.train for tokens in photograph.references]
+    larger = grown(start, captions, recipe.min_count)
+    added = len(larger.vocabulary) - len(start.vocabulary)
+    say(f"start: {flags.init}; {added:,} new words beside {len(start.vocabulary):,} known ones")
+    return larger
 
 
 class Stage:
@@ -444,7 +474,7 @@ class Stage:
     def report(self, records: list[Record]) -> None:
         """Write a JSON line an epoch and the curves, and say how the last epoch went."""
         path = Path("results/metrics") / f"{self.flags.name}.jsonl"
-        earlier = STAGES[: STAGES.index(self.name)]
+        earlier = STAGES[: STAGES.index(self.name)] if self.name in STAGES else ()
         lines = [line for line in read_lines(path) if line["stage"] in earlier]
         lines += [{"stage": self.name, **record} for record in records]
         text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -476,8 +506,8 @@ def refuse_other_sizes(flags: argparse.Namespace, decided: Checkpoint) -> None:
     others = [name for name in own if getattr(flags, name) not in (None, sizes[name])]
     if others:
         raise ValueError(
-            f"the decoder stage decided otherwise than {', '.join(others)}: leave that out, or "
-            "train all stages under another --name"
+            f"the model to go on from was decided otherwise than {', '.join(others)}: leave that "
+            "out, or train all stages anew under another --name"
         )
 
 
@@ -516,12 +546,16 @@ def train(flags: argparse.Namespace) -> None:
     recipe = override(RECIPE, flags)
     if flags.control and flags.stage != "decoder":
         raise ValueError("--control is for the frozen encoder: give --stage decoder and a --name")
+    if flags.init and (flags.stage != "all" or flags.encoder_weights):
+        raise ValueError("--init has a stage and an encoder of its own: leave out the others")
     check_device(flags.device)
     splits = read_splits(flags)
     folder = Path("runs") / flags.name
     stages = {"all": STAGES, BLEND: STAGES[-1:]}.get(flags.stage, (flags.stage,))
     made = []
-    if stages[0] == STAGES[0]:
+    if flags.init:
+        stages, checkpoint = (ADAPT,), initial(flags, recipe, splits)
+    elif stages[0] == STAGES[0]:
         checkpoint = untrained(flags, recipe, splits)
     else:
         before = STAGES[STAGES.index(stages[0]) - 1]
@@ -533,7 +567,7 @@ def train(flags: argparse.Namespace) -> None:
         if flags.stage != BLEND:
             checkpoint = stage.run()
             made.append(checkpoint)
-    if flags.stage in (BLEND, "all"):
+    if flags.stage in (BLEND, "all") and not flags.init:
         made.append(stage.blend())
         made[-1].save(folder / f"{BLEND}.pth")
     best = best_of(made, folder / "best.pth")

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "caption_files": {"vocab"},
     "data": {"caption_files", "vocab", "images"},
     "checkpoint": {"vocab", "images", "model"},
+    "growth": {"checkpoint", "vocab"},
     "pretrained": {"checkpoint", "model"},
     "card": {"checkpoint"},
     "inference": {"model"},

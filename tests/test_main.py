@@ -54,10 +54,16 @@ VALUES = {
 OWN_FLAGS = {
     *("captions", "images", "skip_bad", "limit", "name", "restart", "stage", "encoder_weights"),
     *("stride_in_1x1", "encoder_source", "cache", "control", "workers", "device", "install"),
+    "init",
 }
 
 
-PARTS = ("decoding", "search", *main.STAGES)  # of the recipe, each with settings of its own
+PARTS = (
+    "decoding",
+    "search",
+    *main.STAGES,
+    main.ADAPT,
+)  # of the recipe, each with settings of its own
 
 
 def flag(name):
@@ -155,6 +161,16 @@ class Place:
             patch.chdir(self.folder)
             patch.setattr(main, "SHIPPED", self.folder / "model" / main.SHIPPED.name)
             return main.main([*data, *weights, *self.recipe, *map(str, arguments)])
+
+    def adapt(self, *arguments):
+        """The exit status of main.py --init with other captions of the same photographs."""
+        rows = [f"{name},A zebra rides kite {k} .\n" for name in self.names for k in range(2)]
+        (self.folder / "mine.csv").write_text("image,caption\n" + "".join(rows))
+        start = ["--init", "runs/small/best.pth", "--captions", "mine.csv", "--images", "photos"]
+        options = ["--min-count", "2", "--batch-size", "4", "--epochs", "1", "--device", "cpu"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            return main.main([*start, *options, *map(str, arguments)])
 
     def metrics(self):
         text = (self.folder / "results" / "metrics" / "small.jsonl").read_text()
@@ -321,6 +337,36 @@ def test_the_second_stage_refuses_other_sizes_than_the_first_one_had(trained, ca
     message = complaint(capsys)
     assert "decoder_dim" in message
     assert "image_size" in message
+
+
+def test_a_trained_model_goes_on_with_captions_of_ones_own(trained, capsys):
+    place, _ = trained
+    before = Checkpoint.load(place.folder / "runs" / "small" / "best.pth")
+    assert place.adapt() == 0
+    assert "2 new words" in capsys.readouterr().out
+    after = Checkpoint.load(place.folder / "runs" / "adapted" / "best.pth")
+    assert after.vocabulary.words == (*before.vocabulary.words, "kite", "zebra")
+    assert [stage["stage"] for stage in after.provenance["stages"]][-1] == "adapt"
+    assert after.provenance["stages"][:-1] == before.provenance["stages"]
+    assert after.training_images >= before.training_images
+    for name, weight in before.weights.items():
+        if name.startswith("encoder"):
+            assert torch.equal(after.weights[name], weight)
+    assert Captioner.load(place.folder / "runs" / "adapted" / "best.pth").vocabulary.ids["zebra"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--stage", "decoder"], "--init has a stage"),
+        (["--encoder-weights", "resnet50.pth"], "--init has a stage"),
+        (["--decoder-dim", "9"], "decided otherwise than decoder_dim"),
+        (["--init", "nowhere.pth"], "no such model file"),
+    ],
+)
+def test_what_does_not_fit_a_trained_model_is_refused(trained, capsys, arguments, said):
+    assert trained[0].adapt(*arguments) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_controls_learn_from_what_they_say(trained):

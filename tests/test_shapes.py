@@ -10,7 +10,15 @@ import main as trainer
 from captioning import Captioner
 from captioning.captioner import SHIPPED_MODEL
 from captioning.checkpoint import Checkpoint
-from tests.shapes import COLOURS, COMBINATIONS, SHAPES, SIDE, held_out_drawings, write_data_set
+from tests.shapes import (
+    CAPTION,
+    COLOURS,
+    COMBINATIONS,
+    SHAPES,
+    SIDE,
+    held_out_drawings,
+    write_data_set,
+)
 
 CHANCE = 1 / (len(COLOURS) * len(SHAPES))  # 3.1 %: both guessed
 
@@ -47,6 +55,34 @@ def trained(tmp_path_factory):
         patch.chdir(folder)
         assert trainer.main(arguments) == 0
     return Captioner.load(folder / "runs" / "flickr8k" / "best.pth")
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory):
+    """The model that ships, gone on with for the shapes' captions by one command."""
+    folder = tmp_path_factory.mktemp("adapted")
+    captions = write_data_set(folder, copies=8)
+    arguments = ["--init", SHIPPED_MODEL, "--captions", captions, "--images", folder]
+    arguments += ["--min-count", 1, "--epochs", 3, "--precision", "float32", "--device", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert trainer.main([str(argument) for argument in arguments]) == 0
+    return Captioner.load(folder / "runs" / "adapted" / "best.pth")
+
+
+def right(drawings, captioner):
+    """The share of drawings whose caption is the one a person would give."""
+    captions = captioner.stream([drawing.image for drawing in drawings])
+    expected = [CAPTION.format(drawing.colour, drawing.shape) for drawing in drawings]
+    return np.mean([c.text == text for c, text in zip(captions, expected, strict=True)])
+
+
+def test_the_model_that_ships_learns_a_new_domain_from_few_captions(adapted):
+    drawings = held_out_drawings(copies=5)
+    before, after = right(drawings, Captioner.load()), right(drawings, adapted)
+    print(f"right before {before:.3f}, after {after:.3f}")
+    assert before == 0
+    assert after >= 0.95
 
 
 @pytest.fixture(scope="module")
