@@ -13,9 +13,11 @@ def main() -> None:
     """Lay out the pages."""
     st.set_page_config(page_title="Image captioning", page_icon=":material/image_search:")
     pages = [
-        st.Page("pages/caption.py", title="Caption", icon=":material/image_search:", default=True),
-        st.Page("pages/evaluation.py", title="Evaluation", icon=":material/query_stats:"),
-        st.Page("pages/about.py", title="The model", icon=":material/info:"),
+        st.Page(
+            "app_pages/caption.py", title="Caption", icon=":material/image_search:", default=True
+        ),
+        st.Page("app_pages/evaluation.py", title="Evaluation", icon=":material/query_stats:"),
+        st.Page("app_pages/about.py", title="The model", icon=":material/info:"),
     ]
     st.navigation(pages, position="top").run()
 

@@ -329,7 +329,7 @@ def test_more_than_the_page_takes_are_put_off_politely(model, monkeypatch):
 
 def opened_at(name):
     """Another page, by itself."""
-    return AppTest.from_file(ROOT / "pages" / f"{name}.py", default_timeout=SECONDS).run()
+    return AppTest.from_file(ROOT / "app_pages" / f"{name}.py", default_timeout=SECONDS).run()
 
 
 def test_the_evaluation_shows_the_shipped_models_figures(monkeypatch, tmp_path):

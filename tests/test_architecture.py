@@ -54,7 +54,7 @@ DOORS = {
     "main": ROOT / "main.py",
     "bleu_scorer": ROOT / "bleu_scorer.py",
     "streamlit_app": ROOT / "streamlit_app.py",
-    **{f"pages/{path.stem}": path for path in sorted((ROOT / "pages").glob("*.py"))},
+    **{f"app_pages/{path.stem}": path for path in sorted((ROOT / "app_pages").glob("*.py"))},
     "bench": ROOT / "bench.py",
     "judge": ROOT / "judge.py",
 }
@@ -65,7 +65,7 @@ WITHOUT_TORCH = {
 }
 # What a room must never know, beside what it may not import of ours.
 FOREIGN = {
-    "streamlit": {"streamlit_app", *(door for door in DOORS if door.startswith("pages/"))},
+    "streamlit": {"streamlit_app", *(door for door in DOORS if door.startswith("app_pages/"))},
     "argparse": set(DOORS),
     "matplotlib": {"plots"},
     "torch": ANYTHING - WITHOUT_TORCH | {"main", "bleu_scorer", "bench"},

@@ -184,6 +184,19 @@ def test_what_was_put_in_is_still_there_after_a_look_at_another_page(browser, se
     page.context.close()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["evaluation", "about"])
+def test_a_page_opened_by_its_address_is_the_same_page(browser, server, name, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(f"{server[0]}/{name}")
+    page.locator("h1").first.wait_for()
+    settled(page)
+    assert page.get_by_role("link", name="streamlit app").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    context.close()
+
+
 def test_ten_visitors_at_once_get_their_own_captions(browser, server, captioner):
     sent = [photograph(seed) for seed in range(VISITORS)]
     pages = [opened(browser, server[0]) for _ in sent]
