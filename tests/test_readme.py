@@ -12,6 +12,7 @@ import bleu_scorer
 import judge
 import main as trainer
 from captioning import __main__ as command_line
+from captioning.captioner import SHIPPED_MODEL
 from captioning.checkpoint import Checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,9 +70,15 @@ def test_judging_flags_are_accepted(words):
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder as the README's reader has it: the shipped model, a photograph, a folder of them."""
+    """A folder as the README's reader has it: the shipped model, a photograph, a folder of them.
+
+    What the reader has trained by then is the shipped model under its name.
+    """
     folder = tmp_path_factory.mktemp("desk")
     (folder / "model").symlink_to(ROOT / "model")
+    trained = folder / "runs" / "adapted" / "best.pth"
+    trained.parent.mkdir(parents=True)
+    trained.symlink_to(SHIPPED_MODEL)
     (folder / "photos").mkdir()
     for name, image in {"photo.jpg": data.astronaut(), "photos/cat.png": data.chelsea()}.items():
         from PIL import Image
