@@ -150,13 +150,18 @@ def put_in() -> None:
         show_examples()
 
 
+@st.cache_data(show_spinner=False)
+def picture_of(example: Example) -> bytes:
+    """A small picture of an example, read once and not whenever the page is drawn."""
+    return as_jpeg(thumbnail(read_photo(example.path, near=MAP_SIDE), MAP_SIDE))
+
+
 def show_examples() -> None:
     """Free photographs, with whom to thank."""
     with st.container(horizontal=True):
         for example in examples():
             with st.container(width=MAP_SIDE):
-                small = thumbnail(read_photo(example.path, near=MAP_SIDE), MAP_SIDE)
-                st.image(small, alt=f"Example: {example.title}")
+                st.image(picture_of(example), alt=f"Example: {example.title}")
                 st.button(example.title, on_click=take_example, args=[example], width="stretch")
                 st.caption(example.credit)
 

@@ -4,6 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from captioning.captioner import Caption, Captioner, Failure
 
@@ -17,6 +18,11 @@ class Upload:
 
     name: str
     content: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of the bytes, computed once however often the page is drawn."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Session:
         self, captioner: Captioner, uploads: Sequence[Upload], settings: Settings
     ) -> Iterator[Caption | Failure]:
         """Caption ``uploads`` in order, under their names; one that is broken spoils no other."""
-        keys = [(hashlib.sha256(upload.content).hexdigest(), settings) for upload in uploads]
+        keys = [(upload.digest, settings) for upload in uploads]
         places = dict(zip(keys, uploads, strict=True))  # each content once
         known = {key: self._found[key] for key in places if key in self._found}
         found = captioner.stream(

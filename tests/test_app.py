@@ -4,12 +4,7 @@ import base64
 import io
 import json
 import os
-import socket
-import subprocess
-import sys
-import time
 import tomllib
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -24,6 +19,7 @@ from captioning.examples import examples
 from captioning.export import as_html
 from captioning.images import ImageConfig
 from captioning.session import MOST_PHOTOGRAPHS
+from tests.browser import serving
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "streamlit_app.py"
@@ -369,40 +365,11 @@ def test_the_third_page_is_the_model_card():
 # The server -------------------------------------------------------------------------------------
 
 
-def free_port():
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def server(checkpoint_path):
-    """The server's address, as make app starts it but for the port; ended after the test."""
-    port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", APP.name, "--server.port", str(port)]
-    environment = os.environ | {"CAPTIONING_MODEL": str(checkpoint_path)}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL) as process:
-        yield f"http://localhost:{port}", process
-        process.kill()
-
-
-def answer(address, process):
-    """What an address answers, once it does."""
-    deadline = time.monotonic() + SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(address, timeout=5) as reply:
-                return reply.read().decode()
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.1)
-    pytest.fail(f"{address} did not answer; the server's exit status: {process.poll()}")
-
-
-def test_the_server_starts_and_is_well(server):
-    address, process = server
-    assert answer(f"{address}/_stcore/health", process) == "ok"
-    assert "<html" in answer(address, process)
+def test_the_server_starts_and_is_well(checkpoint_path):
+    with serving(CAPTIONING_MODEL=str(checkpoint_path)) as (address, _):
+        for path, said in (("/_stcore/health", "ok"), ("", "<html")):
+            with urllib.request.urlopen(address + path, timeout=SECONDS) as reply:
+                assert said in reply.read().decode()
 
 
 def test_the_server_asks_nothing_and_tells_nobody():
