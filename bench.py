@@ -25,12 +25,13 @@ from torchvision.models import resnet50
 
 from captioning.caption_files import DataError, Photograph, read_captions
 from captioning.captioner import SHIPPED_MODEL, Captioner
-from captioning.checkpoint import Checkpoint, CheckpointError, write_beside
+from captioning.checkpoint import Checkpoint, CheckpointError
 from captioning.data import CaptionDataset, Pixels, batches, collate, split_photographs
 from captioning.decode import DecodeConfig, beam_search
 from captioning.engine import TorchEngine
 from captioning.evaluate import TOKENS, evaluate
 from captioning.faithfulness import FUNCTION_WORDS, AttentionProbe
+from captioning.files import write_beside
 from captioning.metrics import caption_scores
 from captioning.scoring import Corpus, caption_statistics
 from captioning.uncertainty import intervals

@@ -30,12 +30,13 @@ from captioning.candidates import match_candidates, read_candidates
 from captioning.caption_files import DataError, Photograph, read_captions
 from captioning.captioner import SHIPPED_MODEL, as_sentence
 from captioning.card import model_card, with_results
-from captioning.checkpoint import Checkpoint, CheckpointError, file_hash, write_beside
+from captioning.checkpoint import Checkpoint, CheckpointError, file_hash
 from captioning.data import CaptionDataset, Pixels, batches, name_hash, split_photographs
 from captioning.decode import DecodeConfig
 from captioning.engine import TorchEngine, check_device
 from captioning.evaluate import BeamSweep, Evaluation, Look, evaluate
 from captioning.faithfulness import FUNCTION_WORDS, AttentionProbe
+from captioning.files import write_beside
 from captioning.images import ImageError, read_photo
 from captioning.plots import (
     beam_curve,

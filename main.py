@@ -19,7 +19,7 @@ from torch import Tensor
 
 from captioning.augment import AugmentConfig, Augmented
 from captioning.caption_files import DataError, Photograph, read_captions
-from captioning.checkpoint import Checkpoint, CheckpointError, write_beside
+from captioning.checkpoint import Checkpoint, CheckpointError
 from captioning.data import (
     Batch,
     CaptionDataset,
@@ -37,6 +37,7 @@ from captioning.data import (
 from captioning.decode import DecodeConfig
 from captioning.engine import TorchEngine, check_device
 from captioning.evaluate import evaluate
+from captioning.files import remove_leftovers, write_beside
 from captioning.growth import grown
 from captioning.images import ImageConfig, ImageError
 from captioning.model import CaptioningModel, ModelConfig
@@ -48,10 +49,10 @@ from captioning.pretrained import (
     weights_hash,
 )
 from captioning.reinforce import SelfCritical
+from captioning.resume import Record
 from captioning.train import (
     LossFunction,
     NonFiniteLossError,
-    Record,
     Run,
     TrainConfig,
     blended,
@@ -192,7 +193,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description="Train the captioner: first the decoder over features of a frozen ResNet-50, "
         "then both together, last the decoder by the CIDEr-D of what it says. The best epoch by "
         "CIDEr-D lands in runs/NAME, figures and curves in results. A run that was interrupted "
-        "goes on after its last whole epoch.",
+        "goes on where it was, with the same command.",
     )
     add = parser.add_argument
     data = Path("flickr8k/Flickr8k_Subset")
@@ -207,7 +208,22 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="FILE",
         help=f"go on from a trained model, such as model/{SHIPPED.name}, with captions of your own",
     )
-    add("--restart", action="store_true", help="start anew instead of going on where a run was")
+    going_on = parser.add_mutually_exclusive_group()
+    going_on.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an interrupted run was; that is also done without this flag",
+    )
+    going_on.add_argument(
+        "--restart", action="store_true", help="start anew instead of going on where a run was"
+    )
+    add(
+        "--save-every",
+        type=float,
+        default=5.0,
+        metavar="MINUTES",
+        help="save the state of training this often, for going on (%(default)g)",
+    )
     add(
         "--stage",
         choices=[*STAGES, BLEND, "all"],
@@ -356,9 +372,9 @@ class Stage:
         if self.flags.restart:
             resume.unlink(missing_ok=True)
 
-        def sampler(epoch: int) -> Iterable[Batch]:
+        def sampler(epoch: int, done: int) -> Iterable[Batch]:
             seed = self.config.seed * 1000 + epoch
-            return batches(training, self.config.batch_size, seed, self.flags.workers)
+            return batches(training, self.config.batch_size, seed, self.flags.workers, done)
 
         def score(network: CaptioningModel) -> Mapping[str, float]:
             return self.measure(network, dev, self.recipe.decoding)
@@ -370,7 +386,14 @@ class Stage:
             score=score,
             rank=by_cider_then_loss,
             config=self.config,
-            run=Run(best, resume, self.checkpoint, self.report, self.origin()),
+            run=Run(
+                best,
+                resume,
+                self.checkpoint,
+                self.report,
+                self.origin(),
+                self.flags.save_every * 60,
+            ),
             loss_function=self.loss_function(training),
         )
         return Checkpoint.load(best)
@@ -473,14 +496,14 @@ class Stage:
 
     def report(self, records: list[Record]) -> None:
         """Write a JSON line an epoch and the curves, and say how the last epoch went."""
-        path = Path("results/metrics") / f"{self.flags.name}.jsonl"
+        path = metrics_of(self.flags)
         earlier = STAGES[: STAGES.index(self.name)] if self.name in STAGES else ()
         lines = [line for line in read_lines(path) if line["stage"] in earlier]
         lines += [{"stage": self.name, **record} for record in records]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         write_beside(path, lambda temporary: temporary.write_text(text))
         curves = training_curves(lines, f"Training of {self.flags.name}")
-        save_figure(curves, Path("results/plots") / f"{self.flags.name}.png")
+        save_figure(curves, plot_of(self.flags))
         last, figures = records[-1], records[-1]["dev"]
         say(
             f"{self.name} epoch {last['epoch']}: train loss {last['train_loss']:.3f}, "
@@ -492,6 +515,16 @@ class Stage:
 def by_cider_then_loss(figures: Mapping[str, float]) -> tuple[float, float]:
     """The figures by which epochs are chosen: on few photographs, several may caption alike."""
     return figures["CIDEr-D"], -figures["loss"]
+
+
+def metrics_of(flags: argparse.Namespace) -> Path:
+    """Where a run keeps its figures."""
+    return Path("results/metrics") / f"{flags.name}.jsonl"
+
+
+def plot_of(flags: argparse.Namespace) -> Path:
+    """Where a run keeps its curves."""
+    return Path("results/plots") / f"{flags.name}.png"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -551,6 +584,8 @@ def train(flags: argparse.Namespace) -> None:
     check_device(flags.device)
     splits = read_splits(flags)
     folder = Path("runs") / flags.name
+    for path in (folder / f"{BLEND}.pth", folder / "best.pth", metrics_of(flags), plot_of(flags)):
+        remove_leftovers(path)
     stages = {"all": STAGES, BLEND: STAGES[-1:]}.get(flags.stage, (flags.stage,))
     made = []
     if flags.init:
@@ -587,7 +622,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"main.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("main.py: stopped; the same command goes on after the last epoch", file=sys.stderr)
+        print("main.py: stopped; the same command goes on from there", file=sys.stderr)
         return 130
     return 0
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captioning.files import write_beside
 from captioning.images import ImageConfig
 from captioning.model import CaptioningModel, ModelConfig
 from captioning.vocab import Vocabulary
@@ -104,17 +105,6 @@ class Checkpoint:
                 raise ValueError(f"weight {name} is missing or of the wrong shape")
         if len(expected) != len(self.weights):
             raise ValueError("it has weights that the network does not know")
-
-
-def write_beside(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary path beside ``path``, then rename: never half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from captioning.caption_files import DataError, Photograph
+from captioning.files import write_beside
 from captioning.images import ImageConfig, load_image
 from captioning.vocab import END, PAD, START, Vocabulary, mirrored
 
@@ -223,19 +225,55 @@ def collate(items: Sequence[Item]) -> Batch:
     return Batch(visual, tokens[:, :-1], tokens[:, 1:])
 
 
+class _Drawn(Dataset[Item]):
+    """A data set whose chance depends on a seed and the item alone, not on what was read before.
+
+    So it matters neither how many processes read, nor where an epoch was interrupted.
+    """
+
+    def __init__(self, dataset: Dataset[Item], seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, index: int) -> Item:
+        with torch.random.fork_rng(devices=()):
+            # Not torch.manual_seed, which would seed a GPU too.
+            torch.default_generator.manual_seed(self.seed * 1_000_003 + index)
+            return self.dataset[index]
+
+
 def batches(
-    dataset: Dataset[Item], batch_size: int, shuffle_seed: int | None = None, workers: int = 0
+    dataset: Dataset[Item],
+    batch_size: int,
+    shuffle_seed: int | None = None,
+    workers: int = 0,
+    skip: int = 0,
 ) -> DataLoader[Item]:
-    """Batches of ``batch_size`` photographs; in order, or shuffled as the seed says."""
-    generator = torch.Generator().manual_seed(shuffle_seed or 0)
+    """Batches of ``batch_size`` photographs, without the first ``skip`` batches.
+
+    They are in order, or shuffled as the seed says, which decides about augmentation too.
+    """
+    count = len(dataset)  # type: ignore[arg-type]
+    order = list(range(count))
+    if shuffle_seed is not None:
+        generator = torch.Generator().manual_seed(shuffle_seed)
+        order = torch.randperm(count, generator=generator).tolist()
+        dataset = _Drawn(dataset, shuffle_seed)
     return DataLoader(
         dataset,
-        batch_size,
-        shuffle=shuffle_seed is not None,
+        batch_sampler=[
+            order[start : start + batch_size]
+            for start in range(skip * batch_size, count, batch_size)
+        ],
         collate_fn=collate,
         num_workers=workers,
-        generator=generator,
+        worker_init_fn=_leave_interrupts,
+        generator=torch.Generator(),  # or each epoch would draw a number from the global one
     )
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Leave Ctrl-C to the main process, which ends the workers when it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def cached_features(
@@ -258,11 +296,13 @@ def cached_features(
     key = hashlib.sha256(repr((weights_hash, config, files)).encode()).hexdigest()[:16]
     done = _open_array(folder / f"{key}.done.npy", (len(files),), "uint8")
     pixels = Pixels(photographs, config)
-    todo = np.flatnonzero(done == 0)
-    probe = encode(pixels(0).unsqueeze(0)) if len(todo) else None
+    # Whole batches: what a row becomes depends, in its last bits, on those beside it.
+    chunks = list(_chunks(np.arange(len(files)), batch_size))
+    todo = [rows for rows in chunks if not done[rows].all()]
+    probe = encode(pixels(0).unsqueeze(0)) if todo else None
     shape = (len(files), *probe.shape[1:]) if probe is not None else None
     features = _open_array(folder / f"{key}.npy", shape, "float16")
-    for rows in tqdm(list(_chunks(todo, batch_size)), desc="encoding", unit="batch", disable=None):
+    for rows in tqdm(todo, desc="encoding", unit="batch", disable=None):
         encoded = encode(torch.stack([pixels(row) for row in rows]))  # (B, L, C)
         features[rows] = encoded.to(torch.float16).cpu().numpy()
         features.flush()
@@ -283,4 +323,10 @@ def _open_array(path: Path, shape: tuple[int, ...] | None, dtype: str) -> np.mem
         return np.load(path, mmap_mode="r+")  # type: ignore[no-any-return]
     if shape is None:
         raise DataError(f"{path}: this file of the feature cache is gone; delete the cache folder")
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    whole = shape
+
+    def write(temporary: Path) -> None:
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=whole).flush()
+
+    write_beside(path, write)
+    return np.load(path, mmap_mode="r+")  # type: ignore[no-any-return]

@@ -1,11 +1,12 @@
 """Training: the configuration, one epoch, and the loop over epochs that keeps the best."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,23 +15,20 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from captioning.augment import AugmentConfig
-from captioning.checkpoint import Checkpoint, load_plain, write_beside
+from captioning.checkpoint import Checkpoint
 from captioning.data import Batch
+from captioning.files import remove_leftovers
 from captioning.losses import doubly_stochastic_penalty, token_cross_entropy
 from captioning.model import CaptioningModel
+from captioning.resume import Progress, Record, ResumeFile, Stateful, interrupts_wait
 from captioning.vocab import PAD
 
-Record: TypeAlias = dict[str, Any]
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 AUTO = "auto"  # the precision that suits the machine
 
 
 class NonFiniteLossError(RuntimeError):
     """The loss became infinite or not a number; training stopped before that step was taken."""
-
-
-class ResumeError(ValueError):
-    """A resume file that does not fit the run; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +161,12 @@ def train_one_epoch(
     schedule: LambdaLR,
     config: TrainConfig,
     loss_function: LossFunction = caption_loss,
+    after_step: Callable[[float], None] | None = None,
 ) -> float:
-    """Take one step a batch; returns the mean loss.
+    """Take one step a batch; returns the mean loss, NaN where there is no batch.
 
-    Raises NonFiniteLossError, which names step and learning rate, before a bad step is taken.
+    ``after_step`` gets the loss of each step taken. Raises NonFiniteLossError, which names step
+    and learning rate, before a bad step is taken.
     """
     network.train()
     # A frozen encoder stays in eval mode; ours has nothing that differs, a changed one may have.
@@ -180,7 +180,9 @@ def train_one_epoch(
                 f"rate {schedule.get_last_lr()[0]:.2e}; lower the learning rate or clip_norm"
             )
         schedule.step()
-    return sum(losses) / len(losses)
+        if after_step:
+            after_step(losses[-1])
+    return sum(losses) / len(losses) if losses else math.nan
 
 
 def _take_step(
@@ -213,20 +215,21 @@ class Run:
     """Where a stage of training keeps its files, and how it reports.
 
     ``checkpoint`` makes the checkpoint to save from the network and its figures; ``report`` gets
-    all records so far after every epoch. ``origin`` identifies what the stage began with, weights
-    and data: a resume file of another origin is refused.
+    all records so far after every epoch, and when the stage goes on. ``origin`` identifies what
+    the stage began with, weights and data: a resume file of another origin is refused.
     """
 
     best: Path  # the best checkpoint so far
-    resume: Path  # the last epoch's whole state
+    resume: Path  # the whole state
     checkpoint: Callable[[CaptioningModel, Mapping[str, float]], Checkpoint]
     report: Callable[[list[Record]], None]
     origin: str = ""
+    save_every: float = 300.0  # seconds, within an epoch
 
 
 def fit(
     network: CaptioningModel,
-    sampler: Callable[[int], Iterable[Batch]],
+    sampler: Callable[[int, int], Iterable[Batch]],
     steps: int,
     score: Callable[[CaptioningModel], Mapping[str, float]],
     rank: Rank,
@@ -236,41 +239,73 @@ def fit(
 ) -> list[Record]:
     """Train for ``config.epochs``, or until ``patience`` epochs bring nothing better.
 
-    ``sampler(epoch)`` gives an epoch's batches, ``steps`` of them; ``score`` measures the network
-    after each epoch, and ``rank`` of these figures, the higher the better, chooses the checkpoint
-    that is kept. An interrupted run goes on after its last whole epoch, if ``run.resume`` is
-    still there. Returns a record an epoch.
+    ``sampler(epoch, done)`` gives an epoch's batches, ``steps`` of them, without the first
+    ``done``; ``score`` measures the network after each epoch, and ``rank`` of these figures, the
+    higher the better, chooses the checkpoint that is kept. An interrupted run goes on from
+    ``run.resume``, if it is still there, and ends as an unbroken one would, on a CPU bit for bit.
+    Returns a record an epoch.
+
+    Raises KeyboardInterrupt after the step in which Ctrl-C was pressed, with everything saved.
     """
     optimizer = make_optimizer(network, config)
     total = steps * config.epochs
     schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, total, config.warmup))
-    settings = _settings(config, run.origin)
-    records = _resume(network, optimizer, schedule, settings, run.resume)
+    parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    file = ResumeFile(run.resume, parts, _settings(config, run.origin), run.save_every)
+    remove_leftovers(run.best)
+    progress = file.restore()
+    records = progress.records
+    if records:
+        run.report(records)
     for epoch in range(len(records) + 1, config.epochs + 1):
         # Before an epoch, so that a run which stopped for patience stays stopped when resumed.
         if records and _waited(records, rank) >= config.patience:
             break
-        started = time.monotonic()
-        # Seeded anew for each epoch, so that a resumed run draws what an unbroken one would.
-        torch.manual_seed(config.seed * 1000 + epoch)
-        bar = _progress(sampler(epoch), steps, f"epoch {epoch}/{config.epochs}")
-        loss = train_one_epoch(network, bar, optimizer, schedule, config, loss_function)
+        if not progress.losses:
+            # Seeded anew for each epoch: what is drawn does not depend on what was drawn before.
+            torch.manual_seed(config.seed * 1000 + epoch)
+        done, started = len(progress.losses), time.monotonic() - progress.seconds
+        bar = _progress(sampler(epoch, done), steps, done, f"epoch {epoch}/{config.epochs}")
+        with interrupts_wait() as asked:
+            keep = _keeping(file, progress, asked)
+            train_one_epoch(network, bar, optimizer, schedule, config, loss_function, keep)
+            file.save(progress)  # scoring takes its time
+        if asked.is_set():
+            raise KeyboardInterrupt
         figures = dict(score(network.eval()))
         best = max((rank(record["dev"]) for record in records), default=())
         records.append(
             {
                 "epoch": epoch,
                 "learning_rate": schedule.get_last_lr()[0],
-                "train_loss": loss,
+                "train_loss": sum(progress.losses) / steps,
                 "seconds": round(time.monotonic() - started, 1),
                 "dev": figures,
             }
         )
         if rank(figures) > best:
             run.checkpoint(network, figures).save(run.best)
-        _save_resume(network, optimizer, schedule, settings, records, run.resume)
+        progress = Progress(records)
+        file.save(progress)
         run.report(records)
     return records
+
+
+def _keeping(
+    file: ResumeFile, progress: Progress, asked: threading.Event
+) -> Callable[[float], None]:
+    """What to do after a step: note it, save it now and then, and stop where that is asked."""
+    started = time.monotonic() - progress.seconds
+
+    def after_step(loss: float) -> None:
+        progress.losses.append(loss)
+        progress.seconds = time.monotonic() - started
+        if asked.is_set():
+            file.save(progress)
+            raise KeyboardInterrupt
+        file.save_if_due(progress)
+
+    return after_step
 
 
 def _waited(records: list[Record], rank: Rank) -> int:
@@ -279,9 +314,9 @@ def _waited(records: list[Record], rank: Rank) -> int:
     return len(ranks) - 1 - ranks.index(max(ranks))
 
 
-def _progress(batches: Iterable[Batch], steps: int, text: str) -> Iterable[Batch]:
+def _progress(batches: Iterable[Batch], steps: int, done: int, text: str) -> Iterable[Batch]:
     """Show images a second and the time left on a terminal; be quiet in a log."""
-    with tqdm(total=steps, desc=text, unit="step", disable=None, leave=False) as bar:
+    with tqdm(total=steps, initial=done, desc=text, unit="step", disable=None, leave=False) as bar:
         images, started = 0, time.monotonic()
         for batch in batches:
             yield batch
@@ -295,45 +330,3 @@ def _settings(config: TrainConfig, origin: str) -> Record:
     """What a resumed run must have in common with the one before it; it may be longer."""
     settings = {k: v for k, v in asdict(config).items() if k not in ("epochs", "patience")}
     return {**settings, "origin": origin}
-
-
-def _save_resume(
-    network: nn.Module,
-    optimizer: AdamW,
-    schedule: LambdaLR,
-    settings: Record,
-    records: list[Record],
-    path: Path,
-) -> None:
-    content = {
-        "settings": settings,
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "records": records,
-    }
-    write_beside(path, lambda temporary: torch.save(content, temporary))
-
-
-def _resume(
-    network: nn.Module, optimizer: AdamW, schedule: LambdaLR, settings: Record, path: Path
-) -> list[Record]:
-    """Put back the state after the last whole epoch; returns the records so far.
-
-    Raises ResumeError for a file that is damaged, or of other settings or another network.
-    """
-    if not path.exists():
-        return []
-    try:
-        content = load_plain(path)
-        if content["settings"] != settings:
-            raise ValueError("other settings")
-        network.load_state_dict(content["network"])
-        optimizer.load_state_dict(content["optimizer"])
-        schedule.load_state_dict(content["schedule"])
-        return list(content["records"])
-    except Exception as error:
-        raise ResumeError(
-            f"{path}: training cannot go on from this file, which is damaged or of another "
-            "recipe or data set; start anew with --restart, or give another --name"
-        ) from error

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "captioning"
 
 MAY_IMPORT = {
+    "files": set(),
     "vocab": set(),
     "images": set(),
     "metrics": set(),
@@ -21,8 +22,8 @@ MAY_IMPORT = {
     "meteor": {"uncertainty"},
     "scoring": {"metrics", "objects", "ptb", "uncertainty"},
     "caption_files": {"vocab"},
-    "data": {"caption_files", "vocab", "images"},
-    "checkpoint": {"vocab", "images", "model"},
+    "data": {"caption_files", "files", "vocab", "images"},
+    "checkpoint": {"files", "vocab", "images", "model"},
     "growth": {"checkpoint", "vocab"},
     "pretrained": {"checkpoint", "model"},
     "card": {"checkpoint"},
@@ -44,7 +45,11 @@ MAY_IMPORT = {
         *("evaluate", "faithfulness", "meteor", "objects", "scoring", "uncertainty"),
     },
     "augment": {"caption_files", "data", "images"},
-    "train": {"augment", "model", "losses", "data", "checkpoint", "evaluate", "vocab"},
+    "resume": {"checkpoint", "files"},
+    "train": {
+        *("augment", "model", "losses", "data", "checkpoint", "evaluate", "files", "resume"),
+        "vocab",
+    },
     "reinforce": {"losses", "metrics", "model", "data", "train", "vocab"},
     "__init__": {"captioner"},
 }
@@ -59,7 +64,18 @@ DOORS = {
     "judge": ROOT / "judge.py",
 }
 WITHOUT_TORCH = {
-    *("vocab", "images", "metrics", "plots", "card", "ptb", "objects", "uncertainty", "meteor"),
+    *(
+        "files",
+        "vocab",
+        "images",
+        "metrics",
+        "plots",
+        "card",
+        "ptb",
+        "objects",
+        "uncertainty",
+        "meteor",
+    ),
     *("scoring", "candidates", "report", "assessment", "export", "confidence"),
     *("examples", "results", "session", "caption_files"),
 }

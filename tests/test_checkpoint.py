@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from captioning.captioner import TOKENS
-from captioning.checkpoint import Checkpoint, CheckpointError, write_beside
+from captioning.checkpoint import Checkpoint, CheckpointError
 from captioning.decode import DecodeConfig, beam_search
 from captioning.engine import TorchEngine
 
@@ -138,33 +138,6 @@ def test_a_failing_write_leaves_the_old_file_alone(checkpoint, path, monkeypatch
         checkpoint.save(path)
     assert os.listdir(path.parent) == ["model.pth"]
     assert path.read_bytes() == b"the old model"
-
-
-def test_an_interrupted_write_leaves_the_old_file_alone(path):
-    path.write_bytes(b"the old model")
-
-    def interrupt(file):
-        file.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_beside(path, interrupt)
-    assert os.listdir(path.parent) == ["model.pth"]
-    assert path.read_bytes() == b"the old model"
-
-
-def test_the_old_file_stays_until_the_new_one_is_whole(path):
-    path.write_bytes(b"old")
-    seen = []
-
-    def write(file):
-        file.write_bytes(b"new")
-        seen.append((path.read_bytes(), file.parent))
-
-    write_beside(path, write)
-    assert seen == [(b"old", path.parent)]  # beside it, for a rename within one file system
-    assert path.read_bytes() == b"new"
-    assert os.listdir(path.parent) == ["model.pth"]
 
 
 # What is no checkpoint ---------------------------------------------------------------------------

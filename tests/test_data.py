@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data import Dataset
 
 from captioning import data
 from captioning.caption_files import DataError, Photograph, read_captions
@@ -423,6 +424,40 @@ def test_the_order_does_not_depend_on_other_random_numbers(dataset):
 
 def test_reading_in_other_processes_changes_nothing(dataset):
     assert order(batches(dataset, 5, 1)) == order(batches(dataset, 5, 1, workers=1))
+
+
+class Rolling(Dataset):
+    """Twenty items, each what it draws."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return Item(torch.rand(3), [[START, END]])
+
+
+def drawn(seed, **options):
+    return torch.cat([batch.visual for batch in batches(Rolling(), 3, seed, **options)])
+
+
+@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"workers": 1, "skip": 4}, {"skip": 4}])
+def test_chance_depends_on_the_epoch_and_the_item_alone(options):
+    torch.manual_seed(1)
+    expected = drawn(7)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    seen = drawn(7, **options)
+    assert torch.equal(torch.get_rng_state(), state)  # it draws nothing from the global numbers
+    assert torch.equal(seen, expected[3 * options.get("skip", 0) :])
+    assert len(expected.unique()) == 60
+    assert not torch.isin(drawn(8), expected).any()
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_batches_can_be_skipped(dataset, seed):
+    everything = order(batches(dataset, 5, seed))
+    assert order(batches(dataset, 5, seed, skip=1)) == everything[5:]
+    assert order(batches(dataset, 5, seed, skip=3)) == []
 
 
 def test_a_dataset_gives_each_photograph_with_its_captions(dataset):

@@ -54,7 +54,7 @@ VALUES = {
 OWN_FLAGS = {
     *("captions", "images", "skip_bad", "limit", "name", "restart", "stage", "encoder_weights"),
     *("stride_in_1x1", "encoder_source", "cache", "control", "workers", "device", "install"),
-    "init",
+    *("init", "resume", "save_every"),
 }
 
 

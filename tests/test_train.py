@@ -4,6 +4,7 @@ The networks here have the real decoder and an encoder of one small convolution.
 """
 
 import math
+import signal
 from dataclasses import replace
 
 import pytest
@@ -15,9 +16,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data import Batch
 from captioning.model import ENCODER_CHANNELS, CaptioningModel, Decoder, ModelConfig
+from captioning.resume import ResumeError
 from captioning.train import (
     NonFiniteLossError,
-    ResumeError,
     Run,
     TrainConfig,
     blended,
@@ -69,8 +70,8 @@ def make_batch(seed, visual=(LOCATIONS, ENCODER_CHANNELS)):
     return Batch(torch.randn(2, *visual, generator=random), tokens[:, :-1], tokens[:, 1:])
 
 
-def sampler(epoch):
-    return [make_batch(10 * epoch + step) for step in range(3)]
+def sampler(epoch, done=0):
+    return [make_batch(10 * epoch + step) for step in range(done, 3)]
 
 
 def weights_of(network):
@@ -475,8 +476,8 @@ class Interrupted(Exception):
 def interrupt(run, where):
     """Start training and stop it in epoch 2: while training, scoring or reporting."""
 
-    def broken_sampler(epoch):
-        for step, batch in enumerate(sampler(epoch)):
+    def broken_sampler(epoch, done):
+        for step, batch in enumerate(sampler(epoch, done)):
             if where == "training" and (epoch, step) == (2, 1):
                 raise Interrupted
             yield batch
@@ -497,10 +498,21 @@ def interrupt(run, where):
 
 
 @pytest.mark.parametrize(
-    ("where", "whole"), [("training", 1), ("scoring", 1), ("reporting", 2)], ids=lambda x: str(x)
+    ("where", "save_every", "whole", "steps"),
+    [
+        ("training", 300, 1, 0),
+        ("training", 0, 1, 1),
+        ("scoring", 300, 1, 3),
+        ("scoring", 0, 1, 3),
+        ("reporting", 300, 2, 0),
+    ],
 )
-def test_an_interrupted_run_ends_where_an_unbroken_one_does(run, tmp_path, where, whole):
+def test_an_interrupted_run_ends_where_an_unbroken_one_does(
+    run, tmp_path, where, save_every, whole, steps
+):
+    """``whole`` epochs and so many ``steps`` need not be taken again."""
     figures = [3, 1, 2, 5]
+    run = replace(run, save_every=save_every)
     unbroken = small_model()
     other = replace(run, best=tmp_path / "other.pth", resume=tmp_path / "other.resume.pth")
     expected = fit_small(unbroken, other, figures=figures)
@@ -512,12 +524,57 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(run, tmp_path, where
         resumed,
         run,
         figures=figures[whole:],
-        sampler=lambda epoch: seen.append(epoch) or sampler(epoch),
+        sampler=lambda epoch, done: seen.append((epoch, done)) or sampler(epoch, done),
     )
-    assert seen == list(range(whole + 1, 5))
+    assert seen == [(whole + 1, steps), *((epoch, 0) for epoch in range(whole + 2, 5))]
     assert without_time(records) == without_time(expected)
     assert equal(weights_of(resumed), weights_of(unbroken))
     assert equal(torch.load(run.best)["weights"], torch.load(other.best)["weights"])
+
+
+def test_ctrl_c_stops_after_the_step_with_everything_saved(run, capsys):
+    figures = [3, 1, 2, 5]
+    unbroken = small_model()
+    other = replace(run, best=run.best.with_name("b"), resume=run.best.with_name("r"))
+    fit_small(unbroken, other, figures=figures)
+
+    def pressed(network, batch, config):
+        loss = caption_loss(network, batch, config)
+        pressed.steps += 1
+        if pressed.steps == 5:
+            signal.raise_signal(signal.SIGINT)
+        return loss
+
+    pressed.steps = 0
+    with pytest.raises(KeyboardInterrupt):
+        fit_small(small_model(), run, figures=figures, loss_function=pressed)
+    assert "stopping after this step" in capsys.readouterr().err
+    assert len(torch.load(run.resume)["losses"]) == 2
+    resumed, taken = small_model(seed=99), []
+    fit_small(
+        resumed,
+        run,
+        figures=figures[1:],
+        sampler=lambda epoch, done: taken.append(3 - done) or sampler(epoch, done),
+    )
+    assert taken == [1, 3, 3]
+    assert equal(weights_of(resumed), weights_of(unbroken))
+
+
+def test_a_second_ctrl_c_stops_at_once(run):
+    def pressed_twice(network, batch, config):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_small(small_model(), run, loss_function=pressed_twice)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_time_between_saves_below_nothing_is_refused(run):
+    with pytest.raises(ValueError, match="time between saves"):
+        fit_small(small_model(), replace(run, save_every=math.nan))
 
 
 def test_a_finished_run_is_not_trained_again_but_can_be_made_longer(run):
