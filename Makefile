@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 IMAGE ?=
 
-.PHONY: app test caption named train results bench tour soak clean .venv
+.PHONY: app test caption named train results bench tour walkthrough soak clean .venv
 
 app: .venv
 	$(BIN)/python -m streamlit run streamlit_app.py
@@ -35,6 +35,10 @@ bench: .venv/.tests-ready
 # The pictures of the README's tour, taken with Chromium.
 tour: .venv/.tests-ready
 	$(BIN)/python -m tests.tour
+
+# The pictures of docs/walkthrough.md.
+walkthrough: .venv/.tests-ready
+	$(BIN)/python -m tests.walkthrough
 
 # Five hundred photographs through the running app: how long each takes, and the server's memory.
 soak: .venv/.tests-ready
