@@ -1,14 +1,15 @@
 """Batched beam search over any engine."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 WIDEST_BEAM = 1000  # what memory allows, and far more than helps
-_KEPT_SHARE = 0.75
+_KEPT_SHARE = 0.9
 _LOWEST = -1e4  # the least log-probability; e ** -10000 is 0 in any precision
 
 
@@ -77,14 +78,21 @@ class Hypothesis(NamedTuple):
 class _Beams(NamedTuple):
     """B * K hypotheses, those of a photograph side by side, best first."""
 
-    tokens: Tensor  # (B, K, t)
-    log_probabilities: Tensor  # (B, K, t), of each token
-    alphas: Tensor  # (B, K, t, L)
     total: Tensor  # (B, K), the sum of the log-probabilities; -inf for a place not in use
     lengths: Tensor  # (B, K), words with <end>
     ended: Tensor  # (B, K)
 
 
+class _Growth(NamedTuple):
+    """How all hypotheses grew by one token; followed backwards, it tells what they say."""
+
+    parents: Tensor  # (B, K), the place of the hypothesis that was extended
+    tokens: Tensor  # (B, K)
+    log_probabilities: Tensor  # (B, K), of each token
+    alphas: Tensor  # (B, K, L), at the parents' places
+
+
+@torch.inference_mode()
 def beam_search(
     engine: Steps, features: Tensor, tokens: Tokens, config: DecodeConfig
 ) -> list[list[Hypothesis]]:
@@ -98,28 +106,33 @@ def beam_search(
     found: dict[int, list[Hypothesis]] = {}
     state = engine.start(features, config.beam)
     beams = _first_beams(len(features), config.beam)
+    history: list[_Growth] = []
     images = torch.arange(len(features))  # those still searched
     last = torch.full((len(features) * config.beam,), tokens.start)
     for position in range(config.max_words + 1):
         log_probabilities, alphas, state = engine.step(last, state)
         allowed = _forbid(log_probabilities.cpu(), tokens, position, config.max_words)
-        beams, parents = _grow(beams, allowed, alphas.cpu(), tokens.end, config.length_penalty)
+        beams, growth = _grow(beams, allowed, alphas.cpu(), tokens.end, config.length_penalty)
+        history.append(growth)
         ended = beams.ended.all(dim=1)  # (B,)
         going = (~ended).nonzero().flatten()
         if not len(going):
             break
-        offsets = torch.arange(len(parents)).unsqueeze(1) * config.beam
-        state = engine.reorder(state, (parents + offsets).flatten())
+        if config.beam > 1:
+            offsets = torch.arange(len(ended)).unsqueeze(1) * config.beam
+            state = engine.reorder(state, (growth.parents + offsets).flatten())
+        last = growth.tokens
         # Captions differ in length: going on with the unfinished alone halves the work. Leaving
-        # the others behind costs a copy, so it waits until they are many.
+        # the others behind costs a copy, so it waits until they are several.
         if len(going) <= _KEPT_SHARE * len(ended):
-            for place in ended.nonzero().flatten().tolist():
-                found[int(images[place])] = _collect(beams, place, config.length_penalty)
-            beams, images = _Beams(*(part[going] for part in beams)), images[going]
+            places = ended.nonzero().flatten()
+            hypotheses = _collect(_at(beams, places), [_at(g, places) for g in history], config)
+            found |= zip(images[places].tolist(), hypotheses, strict=True)
+            beams, history = _at(beams, going), [_at(growth, going) for growth in history]
+            images, last = images[going], last[going]
             state = engine.keep(state, going)
-        last = beams.tokens[:, :, -1].flatten()
-    for place, image in enumerate(images.tolist()):
-        found[image] = _collect(beams, place, config.length_penalty)
+        last = last.flatten()
+    found |= zip(images.tolist(), _collect(beams, history, config), strict=True)
     return [found[image] for image in range(len(features))]
 
 
@@ -127,14 +140,7 @@ def _first_beams(count: int, beam: int) -> _Beams:
     """One empty hypothesis a photograph; the other places are not in use yet."""
     total = torch.full((count, beam), -torch.inf)
     total[:, 0] = 0.0
-    return _Beams(
-        tokens=torch.zeros(count, beam, 0, dtype=torch.long),
-        log_probabilities=torch.zeros(count, beam, 0),
-        alphas=torch.zeros(count, beam, 0, 1),
-        total=total,
-        lengths=torch.zeros(count, beam),
-        ended=torch.zeros(count, beam, dtype=torch.bool),
-    )
+    return _Beams(total, torch.zeros(count, beam), torch.zeros(count, beam, dtype=torch.bool))
 
 
 def _forbid(log_probabilities: Tensor, tokens: Tokens, position: int, max_words: int) -> Tensor:
@@ -145,69 +151,80 @@ def _forbid(log_probabilities: Tensor, tokens: Tokens, position: int, max_words:
         only_end = torch.full_like(allowed, -torch.inf)
         only_end[:, tokens.end] = allowed[:, tokens.end]
         return only_end
-    allowed[:, list(tokens.never)] = -torch.inf
-    if position == 0:
-        allowed[:, tokens.end] = -torch.inf
+    for token in tokens.never if position else (*tokens.never, tokens.end):
+        allowed[:, token] = -torch.inf
     return allowed
 
 
 def _grow(
     beams: _Beams, log_probabilities: Tensor, alphas: Tensor, end: int, length_penalty: float
-) -> tuple[_Beams, Tensor]:
-    """Extend each hypothesis by each token and keep the best K; also their parents (B, K)."""
+) -> tuple[_Beams, _Growth]:
+    """Extend each hypothesis by each token and keep the best K."""
     count, beam = beams.total.shape
     vocabulary = log_probabilities.shape[-1]
     following = log_probabilities.view(count, beam, vocabulary)
-    # A hypothesis that has ended stays as it is: its one continuation, free, is <end> again.
-    free_end = torch.full((vocabulary,), -torch.inf)
-    free_end[end] = 0.0
-    following = torch.where(beams.ended.unsqueeze(-1), free_end, following)
+    if beams.ended.any():
+        # A hypothesis that has ended stays as it is: its one continuation, free, is <end> again.
+        free_end = torch.full((vocabulary,), -torch.inf)
+        free_end[end] = 0.0
+        following = torch.where(beams.ended.unsqueeze(-1), free_end, following)
     lengths = beams.lengths + ~beams.ended  # (B, K)
     totals = beams.total.unsqueeze(-1) + following  # (B, K, V)
-    ranks = totals / (lengths**length_penalty).unsqueeze(-1)
+    ranks = totals / (lengths**length_penalty).unsqueeze(-1) if length_penalty else totals
     best = ranks.flatten(1).topk(beam, dim=1).indices  # (B, K)
     parents, chosen = best // vocabulary, best % vocabulary
     total = totals.flatten(1).gather(1, best)
     grown = _Beams(
-        tokens=_append(beams.tokens, parents, chosen),
-        log_probabilities=_append(
-            beams.log_probabilities, parents, following.flatten(1).gather(1, best)
-        ),
-        alphas=_append_alphas(beams.alphas, parents, alphas.view(count, beam, -1)),
-        total=total,
-        lengths=lengths.gather(1, parents),
+        total,
+        lengths.gather(1, parents),
         # A place with no possible hypothesis has nothing more to say either.
         ended=(chosen == end) | total.isneginf(),
     )
-    return grown, parents
+    new = following.flatten(1).gather(1, best)
+    return grown, _Growth(parents, chosen, new, alphas.view(count, beam, -1))
 
 
-def _append(history: Tensor, parents: Tensor, new: Tensor) -> Tensor:
-    """Follow the parents in history (B, K, t) and append new (B, K)."""
-    index = parents.unsqueeze(-1).expand(-1, -1, history.shape[-1])
-    return torch.cat([history.gather(1, index), new.unsqueeze(-1)], dim=2)
+_Parts = TypeVar("_Parts", _Beams, _Growth)
 
 
-def _append_alphas(history: Tensor, parents: Tensor, new: Tensor) -> Tensor:
-    """Follow the parents in history (B, K, t, L) and in new (B, K, L), and append."""
-    rows = torch.arange(len(parents)).unsqueeze(1)
-    history = history.expand(-1, -1, -1, new.shape[-1])
-    return torch.cat([history[rows, parents], new[rows, parents].unsqueeze(2)], dim=2)
+def _at(parts: _Parts, images: Tensor | int) -> _Parts:
+    """The part that belongs to the photographs ``images``, places in the batch."""
+    return type(parts)(*(part[images] for part in parts))
 
 
-def _collect(beams: _Beams, image: int, length_penalty: float) -> list[Hypothesis]:
-    """The hypotheses of one photograph, best first."""
+def _collect(
+    beams: _Beams, history: Sequence[_Growth], config: DecodeConfig
+) -> list[list[Hypothesis]]:
+    """The hypotheses of each photograph, best first, told by following their growth backwards."""
+    places = torch.arange(beams.total.shape[1]).expand_as(beams.total)  # (B, K)
+    rows = torch.arange(len(beams.total)).unsqueeze(1)
+    backwards = []
+    for growth in reversed(history):
+        parents = growth.parents.gather(1, places)
+        tokens, new = growth.tokens.gather(1, places), growth.log_probabilities.gather(1, places)
+        backwards.append((tokens, new, growth.alphas[rows, parents]))
+        places = parents
+    # (B, K, T), (B, K, T), (B, K, T, L)
+    parts = [torch.stack(part[::-1], dim=2) for part in zip(*backwards, strict=True)]
+    return [
+        _hypotheses(_at(beams, image), [part[image] for part in parts], config.length_penalty)
+        for image in range(len(beams.total))
+    ]
+
+
+def _hypotheses(beams: _Beams, parts: Sequence[Tensor], length_penalty: float) -> list[Hypothesis]:
+    """The hypotheses of one photograph, best first; its beams are (K,), its parts (K, T, ...)."""
     found = []
-    for place in range(beams.total.shape[1]):
-        total, length = float(beams.total[image, place]), int(beams.lengths[image, place])
+    ranked = zip(beams.total.tolist(), beams.lengths.int().tolist(), *parts, strict=True)
+    for total, length, tokens, new, alphas in ranked:
         if total == -torch.inf:
             continue
         found.append(
             Hypothesis(
-                tokens=beams.tokens[image, place, : length - 1].tolist(),
+                tokens=tokens[: length - 1].tolist(),
                 score=total / length**length_penalty,
-                log_probabilities=beams.log_probabilities[image, place, :length],
-                alphas=beams.alphas[image, place, : length - 1],
+                log_probabilities=new[:length],
+                alphas=alphas[: length - 1],
             )
         )
     return sorted(found, key=lambda hypothesis: -hypothesis.score)

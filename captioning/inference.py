@@ -44,7 +44,8 @@ def quickened(decoder: Decoder) -> Decoder:
     copy = deepcopy(decoder, shared).eval()
     for parent in list(copy.modules()):
         for name, part in list(parent.named_children()):
-            if isinstance(part, nn.Linear):
+            # A single row, the attention's score, has no weights to speak of: FBGEMM pads it.
+            if isinstance(part, nn.Linear) and part.out_features > 1:
                 setattr(parent, name, _Half(part.weight, part.bias))
             elif isinstance(part, nn.LSTMCell):
                 setattr(parent, name, _HalfLSTMCell(part))
