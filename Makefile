@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 IMAGE ?=
 
-.PHONY: app test caption named train results bench tour walkthrough soak clean .venv
+.PHONY: app test caption named train results bench tour walkthrough photographs soak clean .venv
 
 app: .venv
 	$(BIN)/python -m streamlit run streamlit_app.py
@@ -39,6 +39,10 @@ tour: .venv/.tests-ready
 # The pictures of docs/walkthrough.md.
 walkthrough: .venv/.tests-ready
 	$(BIN)/python -m tests.walkthrough
+
+# The development photographs as telephones would have made them, scored beside the originals.
+photographs: .venv/.tests-ready
+	$(BIN)/python -m tests.photographs
 
 # Five hundred photographs through the running app: how long each takes, and the server's memory.
 soak: .venv/.tests-ready

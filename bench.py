@@ -7,26 +7,33 @@ measures.
 """
 
 import argparse
+import io
 import json
+import os
 import platform
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
+from torch.optim.lr_scheduler import LambdaLR
 from torchvision.models import resnet50
 
 from captioning.caption_files import DataError, Photograph, read_captions
 from captioning.captioner import SHIPPED_MODEL, Captioner
 from captioning.checkpoint import Checkpoint, CheckpointError
-from captioning.data import CaptionDataset, Pixels, batches, collate, split_photographs
+from captioning.data import Batch, CaptionDataset, Pixels, batches, collate, split_photographs
 from captioning.decode import DecodeConfig, beam_search
 from captioning.engine import TorchEngine
 from captioning.evaluate import TOKENS, evaluate
@@ -34,12 +41,16 @@ from captioning.faithfulness import FUNCTION_WORDS, AttentionProbe
 from captioning.files import write_beside
 from captioning.metrics import caption_scores
 from captioning.scoring import Corpus, caption_statistics
+from captioning.train import TrainConfig, make_optimizer, train_one_epoch
 from captioning.uncertainty import intervals
 
 PAIRS = 15  # at least
 QUICK_PAIRS = 60  # for what takes a fraction of a second, and varies more
 BATCH = 50  # photographs scored
 CALL = 64  # photographs captioned in one call
+EPOCH = 8  # photographs of a small epoch of training
+FOLDERS = (100, 1000)  # photographs, captioned by one command
+LARGE = (4032, 3024)  # pixels: 12 megapixels, as telephones have them
 RESULTS = Path("results/metrics/bench.json")
 Work = Callable[[], object]
 
@@ -126,6 +137,109 @@ def bench_photographs(photographs: Sequence[Photograph]) -> list[Ratio]:
     ]
 
 
+def bench_large_photograph(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """A photograph as a telephone makes it, against the same one as data sets have it."""
+    captioner = Captioner.load(SHIPPED_MODEL)
+    with Image.open(photographs[0].path) as image:
+        small, large = (jpeg(image, size) for size in (image.size, LARGE))
+    name = "one 12-megapixel JPEG / the same one with 224 pixels"
+    return [compare(name, lambda: captioner(large), lambda: captioner(small), QUICK_PAIRS)]
+
+
+def jpeg(image: Image.Image, size: tuple[int, int]) -> bytes:
+    """The image as a JPEG of that size."""
+    file = io.BytesIO()
+    image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def bench_start() -> list[Ratio]:
+    """From an empty process to a model that is ready, against importing PyTorch alone."""
+
+    def process(code: str) -> Work:
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True)
+
+    ours = process("from captioning import Captioner; Captioner.load()")
+    theirs = process("import torch, torchvision")
+    return [compare("imports and the model / importing torch and torchvision", ours, theirs)]
+
+
+class Memory(NamedTuple):
+    """The most memory that one command held while it captioned a folder."""
+
+    photographs: int
+    megabytes: float
+
+
+def bench_memory(photographs: Sequence[Photograph]) -> list[Memory]:
+    """The command line over folders of photographs: memory should not grow with them."""
+    found = []
+    for count in FOLDERS:
+        with tempfile.TemporaryDirectory() as folder:
+            for place, photograph in zip(range(count), cycle(photographs), strict=False):
+                shutil.copyfile(photograph.path, Path(folder) / f"{place:04}.jpg")
+            found.append(Memory(count, peak_memory([sys.executable, "-m", "captioning", folder])))
+        print(f"peak memory for a folder of {count:,}: {found[-1].megabytes:,.0f} MB", flush=True)
+    return found
+
+
+def peak_memory(command: Sequence[str]) -> float:
+    """The most megabytes that a command holds; raises ValueError where it fails."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise ValueError(f"{' '.join(command)}: failed with status {status}")
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return usage.ru_maxrss * unit / 2**20
+
+
+def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """An epoch of the decoder: over cached features, and in the two ways that many take."""
+    checkpoint = Checkpoint.load(SHIPPED_MODEL)
+    network = checkpoint.build()
+    pixels = Pixels(photographs, checkpoint.images)
+    dataset = CaptionDataset(photographs, checkpoint.vocabulary, pixels, max_words=20)
+    seen = collate([dataset[place] for place in range(len(photographs))])
+    each = len(seen.inputs) // len(photographs)
+    config = TrainConfig(epochs=1, batch_size=len(photographs), learning_rate=1e-6)
+    optimizer = make_optimizer(network, config)
+    schedule = LambdaLR(optimizer, lambda step: 1.0)
+
+    def encoded(images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            features: torch.Tensor = network.encoder(images)
+        return features
+
+    cached = encoded(seen.visual)  # (B, L, C)
+
+    def epoch(visual: Callable[[], torch.Tensor]) -> Work:
+        def batch() -> Iterator[Batch]:
+            yield seen._replace(visual=visual())
+
+        return lambda: train_one_epoch(network, batch(), optimizer, schedule, config)
+
+    def once() -> torch.Tensor:
+        return cached
+
+    def for_every_caption() -> torch.Tensor:
+        return cached.repeat_interleave(each, dim=0)  # (N, L, C)
+
+    def encoded_for_every_caption() -> torch.Tensor:
+        return encoded(seen.visual.repeat_interleave(each, dim=0))
+
+    name = f"a decoder's epoch over {len(photographs)} photographs' cached features"
+    return [
+        compare(
+            f"{name} / projecting them for every caption", epoch(once), epoch(for_every_caption)
+        ),
+        compare(
+            f"{name} / running the encoder for every caption",
+            epoch(once),
+            epoch(encoded_for_every_caption),
+        ),
+    ]
+
+
 def bench_metrics(photographs: Sequence[Photograph]) -> list[Ratio]:
     """BLEU, ROUGE-L and CIDEr-D of a caption a photograph against its other captions."""
     corpus = Corpus.of(
@@ -181,9 +295,13 @@ def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
     ]
 
 
-def write(ratios: Sequence[Ratio], machine: str) -> None:
+def write(ratios: Sequence[Ratio], memory: Sequence[Memory], machine: str) -> None:
     """Write all figures as JSON."""
-    content = {"machine": machine, "ratios": [ratio._asdict() for ratio in ratios]}
+    content = {
+        "machine": machine,
+        "ratios": [ratio._asdict() for ratio in ratios],
+        "memory": [folder._asdict() for folder in memory],
+    }
     text = json.dumps(content, indent=2) + "\n"
     write_beside(RESULTS, lambda temporary: temporary.write_text(text))
     print(f"written to {RESULTS}")
@@ -208,10 +326,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         splits = split_photographs(read_captions(flags.references, flags.images).photographs)
         machine = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
         print(machine)
-        ratios = bench_photographs(splits.dev)
+        ratios = bench_photographs(splits.dev) + bench_large_photograph(splits.dev)
+        ratios += bench_start() + bench_training(splits.dev[:EPOCH])
         ratios += bench_metrics(splits.dev) + bench_scoring(splits.dev[:BATCH])
-        write(ratios, machine)
-    except (DataError, CheckpointError, OSError) as error:
+        write(ratios, bench_memory(splits.dev), machine)
+    except (DataError, CheckpointError, ValueError, OSError, subprocess.SubprocessError) as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 1
     return 0
