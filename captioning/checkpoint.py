@@ -45,8 +45,10 @@ class Checkpoint:
 
     def build(self) -> CaptioningModel:
         """Make the network with these weights, in float32 and eval mode, on the CPU."""
-        network = CaptioningModel(self.model)
-        network.load_state_dict(dict(self.weights))
+        with torch.device("meta"):  # no time for weights by chance, which would be replaced
+            network = CaptioningModel(self.model)
+        weights = {name: value.to(torch.float32, copy=True) for name, value in self.weights.items()}
+        network.load_state_dict(weights, assign=True)
         return network.eval()
 
     def save(self, path: Path) -> None:

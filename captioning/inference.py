@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from captioning.model import Decoder, Encoder, FrozenBatchNorm
+from captioning.model import Decoder, Encoder
+from captioning.resnet import FrozenBatchNorm
 
 
 def folded(encoder: Encoder) -> Encoder:

@@ -9,7 +9,8 @@ from torch.testing import assert_close
 from torchvision.models import resnet18, resnet101
 
 from captioning.inference import folded
-from captioning.model import CaptioningModel, Decoder, Encoder, FrozenBatchNorm, ModelConfig
+from captioning.model import CaptioningModel, Decoder, Encoder, ModelConfig
+from captioning.resnet import FrozenBatchNorm
 
 BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
 

@@ -142,7 +142,7 @@ class Features(CaptioningModel):
 
 def test_the_network_learns_to_say_what_earns_most():
     """Three photographs, each with captions of its own, learned from rewards alone."""
-    torch.manual_seed(6)
+    torch.manual_seed(1)
     network = Features(ModelConfig(4 + WORDS, 16, 8, 24, dropout=0.0))
     photographs = torch.randn(3, 4, ENCODER_CHANNELS)
     batch = Batch(photographs, INPUTS, TARGETS)
