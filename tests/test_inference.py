@@ -58,7 +58,9 @@ def test_quickening_leaves_the_decoder_as_it_is(decoder, features):
 
 def test_where_fbgemm_is_no_matrix_is_left_in_float32(decoder):
     copy = quickened(decoder)
-    left = [part for part in copy.modules() if isinstance(part, nn.Linear | nn.LSTMCell)]
+    layers = [part for part in copy.modules() if isinstance(part, nn.Linear | nn.LSTMCell)]
+    # A single row is no matrix: it is quicker as it is.
+    left = [part for part in layers if isinstance(part, nn.LSTMCell) or part.out_features > 1]
     assert (not left) == has_fbgemm
     assert (copy is decoder) != has_fbgemm
 
