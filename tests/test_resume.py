@@ -151,6 +151,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(folder):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        # Or it would ignore Ctrl-C where the tests run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     resume = folder / "runs" / "stopped" / "decoder.resume.pth"
     while not resume.exists():

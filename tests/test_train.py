@@ -532,7 +532,15 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(
     assert equal(torch.load(run.best)["weights"], torch.load(other.best)["weights"])
 
 
-def test_ctrl_c_stops_after_the_step_with_everything_saved(run, capsys):
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as Python has it, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_after_the_step_with_everything_saved(run, capsys, ctrl_c):
     figures = [3, 1, 2, 5]
     unbroken = small_model()
     other = replace(run, best=run.best.with_name("b"), resume=run.best.with_name("r"))
@@ -561,7 +569,7 @@ def test_ctrl_c_stops_after_the_step_with_everything_saved(run, capsys):
     assert equal(weights_of(resumed), weights_of(unbroken))
 
 
-def test_a_second_ctrl_c_stops_at_once(run):
+def test_a_second_ctrl_c_stops_at_once(run, ctrl_c):
     def pressed_twice(network, batch, config):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -570,6 +578,15 @@ def test_a_second_ctrl_c_stops_at_once(run):
     with pytest.raises(KeyboardInterrupt):
         fit_small(small_model(), run, loss_function=pressed_twice)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_where_ctrl_c_is_ignored_training_goes_on(run, ctrl_c):
+    def pressed(network, batch, config):
+        signal.raise_signal(signal.SIGINT)
+        return caption_loss(network, batch, config)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert len(fit_small(small_model(), run, loss_function=pressed)) == 4
 
 
 def test_a_time_between_saves_below_nothing_is_refused(run):
