@@ -215,8 +215,8 @@ class Run:
     """Where a stage of training keeps its files, and how it reports.
 
     ``checkpoint`` makes the checkpoint to save from the network and its figures; ``report`` gets
-    all records so far after every epoch, and when the stage goes on. ``origin`` identifies what
-    the stage began with, weights and data: a resume file of another origin is refused.
+    all records so far after every epoch. ``origin`` identifies what the stage began with, weights
+    and data: a resume file of another origin is refused.
     """
 
     best: Path  # the best checkpoint so far
@@ -255,8 +255,6 @@ def fit(
     remove_leftovers(run.best)
     progress = file.restore()
     records = progress.records
-    if records:
-        run.report(records)
     for epoch in range(len(records) + 1, config.epochs + 1):
         # Before an epoch, so that a run which stopped for patience stays stopped when resumed.
         if records and _waited(records, rank) >= config.patience:
@@ -285,9 +283,10 @@ def fit(
         )
         if rank(figures) > best:
             run.checkpoint(network, figures).save(run.best)
+        # Before the epoch counts as done, or a run killed in between would never report it.
+        run.report(records)
         progress = Progress(records)
         file.save(progress)
-        run.report(records)
     return records
 
 

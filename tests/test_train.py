@@ -504,7 +504,7 @@ def interrupt(run, where):
         ("training", 0, 1, 1),
         ("scoring", 300, 1, 3),
         ("scoring", 0, 1, 3),
-        ("reporting", 300, 2, 0),
+        ("reporting", 300, 1, 3),
     ],
 )
 def test_an_interrupted_run_ends_where_an_unbroken_one_does(
