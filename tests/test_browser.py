@@ -167,6 +167,8 @@ def test_the_camera_takes_a_photograph(browser, server):
     page = opened(browser, server[0])
     page.get_by_role("tab", name="Camera").click()
     page.get_by_text("Switch the camera on").click()
+    # Before the first frame there is nothing to take.
+    page.wait_for_function("document.querySelector('video')?.readyState >= 2")
     page.get_by_role("button", name="Take Photo").click()
     assert headline(page).endswith(".")
     page.context.close()
