@@ -29,9 +29,9 @@ from pycocoevalcap.rouge.rouge import Rouge
 from torch.optim.lr_scheduler import LambdaLR
 from torchvision.models import resnet50
 
-from captioning.caption_files import DataError, Photograph, read_captions
+from captioning.caption_files import Photograph, read_captions
 from captioning.captioner import SHIPPED_MODEL, Captioner
-from captioning.checkpoint import Checkpoint, CheckpointError
+from captioning.checkpoint import Checkpoint
 from captioning.data import Batch, CaptionDataset, Pixels, batches, collate, split_photographs
 from captioning.decode import DecodeConfig, beam_search
 from captioning.engine import TorchEngine
@@ -336,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ratios += bench_start() + bench_training(splits.dev[:EPOCH])
         ratios += bench_metrics(splits.dev) + bench_scoring(splits.dev[:BATCH])
         write(ratios, bench_memory(splits.dev), machine)
-    except (DataError, CheckpointError, ValueError, OSError, subprocess.SubprocessError) as error:
+    except (ValueError, OSError, subprocess.SubprocessError) as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 1
     return 0
