@@ -76,7 +76,7 @@ class Hypothesis(NamedTuple):
 
 
 class _Beams(NamedTuple):
-    """B * K hypotheses, those of a photograph side by side, best first."""
+    """B * K hypotheses, those of a photograph side by side, best first; at the start B alone."""
 
     total: Tensor  # (B, K), the sum of the log-probabilities; -inf for a place not in use
     lengths: Tensor  # (B, K), words with <end>
@@ -89,7 +89,7 @@ class _Growth(NamedTuple):
     parents: Tensor  # (B, K), the place of the hypothesis that was extended
     tokens: Tensor  # (B, K)
     log_probabilities: Tensor  # (B, K), of each token
-    alphas: Tensor  # (B, K, L), at the parents' places
+    alphas: Tensor  # (B, hypotheses before, L), at the parents' places
 
 
 @torch.inference_mode()
@@ -104,22 +104,24 @@ def beam_search(
     Memory grows with B * K.
     """
     found: dict[int, list[Hypothesis]] = {}
-    state = engine.start(features, config.beam)
-    beams = _first_beams(len(features), config.beam)
+    # All captions begin alike: the first step needs one hypothesis a photograph.
+    state = engine.start(features, beams=1)
+    beams = _first_beams(len(features))
     history: list[_Growth] = []
     images = torch.arange(len(features))  # those still searched
-    last = torch.full((len(features) * config.beam,), tokens.start)
+    last = torch.full((len(features),), tokens.start)
     for position in range(config.max_words + 1):
         log_probabilities, alphas, state = engine.step(last, state)
         allowed = _forbid(log_probabilities.cpu(), tokens, position, config.max_words)
-        beams, growth = _grow(beams, allowed, alphas.cpu(), tokens.end, config.length_penalty)
+        extended = beams.total.shape[1]
+        beams, growth = _grow(beams, allowed, alphas.cpu(), tokens.end, config)
         history.append(growth)
         ended = beams.ended.all(dim=1)  # (B,)
         going = (~ended).nonzero().flatten()
         if not len(going):
             break
         if config.beam > 1:
-            offsets = torch.arange(len(ended)).unsqueeze(1) * config.beam
+            offsets = torch.arange(len(ended)).unsqueeze(1) * extended
             state = engine.reorder(state, (growth.parents + offsets).flatten())
         last = growth.tokens
         # Captions differ in length: going on with the unfinished alone halves the work. Leaving
@@ -136,11 +138,11 @@ def beam_search(
     return [found[image] for image in range(len(features))]
 
 
-def _first_beams(count: int, beam: int) -> _Beams:
-    """One empty hypothesis a photograph; the other places are not in use yet."""
-    total = torch.full((count, beam), -torch.inf)
-    total[:, 0] = 0.0
-    return _Beams(total, torch.zeros(count, beam), torch.zeros(count, beam, dtype=torch.bool))
+def _first_beams(count: int) -> _Beams:
+    """One empty hypothesis a photograph."""
+    return _Beams(
+        torch.zeros(count, 1), torch.zeros(count, 1), torch.zeros(count, 1, dtype=torch.bool)
+    )
 
 
 def _forbid(log_probabilities: Tensor, tokens: Tokens, position: int, max_words: int) -> Tensor:
@@ -157,12 +159,12 @@ def _forbid(log_probabilities: Tensor, tokens: Tokens, position: int, max_words:
 
 
 def _grow(
-    beams: _Beams, log_probabilities: Tensor, alphas: Tensor, end: int, length_penalty: float
+    beams: _Beams, log_probabilities: Tensor, alphas: Tensor, end: int, config: DecodeConfig
 ) -> tuple[_Beams, _Growth]:
-    """Extend each hypothesis by each token and keep the best K."""
-    count, beam = beams.total.shape
+    """Extend each hypothesis by each token and keep the best K, or all while they are fewer."""
+    count, hypotheses = beams.total.shape
     vocabulary = log_probabilities.shape[-1]
-    following = log_probabilities.view(count, beam, vocabulary)
+    following = log_probabilities.view(count, hypotheses, vocabulary)
     if beams.ended.any():
         # A hypothesis that has ended stays as it is: its one continuation, free, is <end> again.
         free_end = torch.full((vocabulary,), -torch.inf)
@@ -170,8 +172,10 @@ def _grow(
         following = torch.where(beams.ended.unsqueeze(-1), free_end, following)
     lengths = beams.lengths + ~beams.ended  # (B, K)
     totals = beams.total.unsqueeze(-1) + following  # (B, K, V)
-    ranks = totals / (lengths**length_penalty).unsqueeze(-1) if length_penalty else totals
-    best = ranks.flatten(1).topk(beam, dim=1).indices  # (B, K)
+    penalty = config.length_penalty
+    ranks = totals / (lengths**penalty).unsqueeze(-1) if penalty else totals
+    kept = min(config.beam, hypotheses * vocabulary)
+    best = ranks.flatten(1).topk(kept, dim=1).indices  # (B, K)
     parents, chosen = best // vocabulary, best % vocabulary
     total = totals.flatten(1).gather(1, best)
     grown = _Beams(
@@ -181,7 +185,7 @@ def _grow(
         ended=(chosen == end) | total.isneginf(),
     )
     new = following.flatten(1).gather(1, best)
-    return grown, _Growth(parents, chosen, new, alphas.view(count, beam, -1))
+    return grown, _Growth(parents, chosen, new, alphas.view(count, hypotheses, -1))
 
 
 _Parts = TypeVar("_Parts", _Beams, _Growth)

@@ -108,7 +108,8 @@ class Attention(nn.Module):
         """Look with state ``hidden`` (N, D): context (N, C) and weights alphas (N, L), sum 1."""
         images, locations, channels = memory.features.shape
         query = self.query(hidden).view(images, -1, 1, self.query.out_features)  # (B, N/B, 1, A)
-        scores = self.score(torch.tanh(memory.keys.unsqueeze(1) + query)).squeeze(-1)
+        # In place: these numbers (N, L, A) are most of what a step writes.
+        scores = self.score((memory.keys.unsqueeze(1) + query).tanh_()).squeeze(-1)
         alphas = torch.softmax(scores.float(), dim=-1)  # (B, N/B, L)
         context = alphas.to(memory.features.dtype) @ memory.features  # (B, N/B, C)
         return context.reshape(-1, channels), alphas.reshape(-1, locations)

@@ -70,7 +70,7 @@ class TableEngine:
         self.table = table
 
     def start(self, features, beams):
-        self.beams = beams
+        self.images = len(features)
         return [(int(image), ()) for image in features[:, 0, 0] for _ in range(beams)]
 
     def step(self, tokens, state):
@@ -86,12 +86,19 @@ class TableEngine:
             state,
         )
 
+    def grouped(self, beams):
+        assert len(beams) % self.images == 0
+        each = len(beams) // self.images
+        return [beams[i : i + each] for i in range(0, len(beams), each)]
+
     def reorder(self, state, index):
-        assert all(state[new][0] == old[0] for new, old in zip(index.tolist(), state, strict=True))
+        places = self.grouped(index.tolist()), self.grouped(range(len(state)))
+        assert all(set(new) <= set(old) for new, old in zip(*places, strict=True))
         return [state[new] for new in index.tolist()]
 
     def keep(self, state, images):
-        grouped = [state[i : i + self.beams] for i in range(0, len(state), self.beams)]
+        grouped = self.grouped(state)
+        self.images = len(images)
         return [prefix for image in images.tolist() for prefix in grouped[image]]
 
 
