@@ -8,15 +8,20 @@ from torch import Tensor
 from captioning.inference import folded, quickened
 from captioning.model import CaptioningModel, Memory, State
 
+# Of more photographs at once a processor computes no faster, but what passes between the layers no
+# longer fits its caches: 64 in one piece take a quarter more time than in pieces of 8.
+CPU_PIECE = 8
+
 
 class Engine(Protocol):
     """Runs a captioning network on B photographs with K beams each.
 
     ``encode`` turns pixels (B, 3, H, W) into features (B, L, C); ``start`` begins K beams a
     photograph; ``step`` reads one token (B * K,) a beam and returns natural log-probabilities of
-    the next (B * K, V), alphas (B * K, L) and the new state; ``reorder`` gives beam i the state of
-    beam ``index[i]``, which must belong to the same photograph; ``keep`` goes on with the
-    photographs ``images`` alone, places in the batch. A state is the engine's own.
+    the next (B * K, V), alphas (B * K, L) and the new state; ``reorder`` makes beams of which beam
+    i has the state of beam ``index[i]``: as many of each photograph as of the others and in their
+    order, but not always as many as before; ``keep`` goes on with the photographs ``images``
+    alone, places in the batch. A state is the engine's own.
     """
 
     def encode(self, images: Tensor) -> Tensor: ...
@@ -62,8 +67,9 @@ class TorchEngine:
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) to features (B, L, C)."""
-        features: Tensor = self.encoder(images.to(self.device))
-        return features
+        piece = CPU_PIECE if self.device.type == "cpu" else max(1, len(images))
+        pieces = torch.split(images.to(self.device), piece)
+        return torch.cat([self.encoder(pixels) for pixels in pieces])
 
     @torch.inference_mode()
     def start(self, features: Tensor, beams: int) -> TorchState:
@@ -81,7 +87,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def reorder(self, state: TorchState, index: Tensor) -> TorchState:
-        """Give beam i the state of beam ``index[i]``."""
+        """Beams of which beam i has the state of beam ``index[i]``."""
         index = index.to(self.device)
         return TorchState(state.memory, State(*(part[index] for part in state.state)))
 

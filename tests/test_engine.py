@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from captioning.engine import TorchEngine
+from captioning.engine import CPU_PIECE, TorchEngine
 
 TOKENS = torch.tensor(
     # Three beams for each of two photographs.
@@ -50,6 +50,22 @@ def test_encode_gives_the_networks_features(engine, network, images, features):
     with torch.inference_mode():
         expected = network.encoder(images)
     assert_close(features, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("count", [1, CPU_PIECE, CPU_PIECE + 1, 2 * CPU_PIECE + 3])
+def test_encoding_in_pieces_gives_what_encoding_each_alone_gives(engine, count):
+    images = torch.rand(count, 3, 64, 64)
+    alone = torch.cat([engine.encode(image.unsqueeze(0)) for image in images])
+    assert_close(engine.encode(images), alone, rtol=1e-4, atol=1e-4 * float(alone.abs().max()))
+
+
+def test_a_photograph_may_get_more_beams_than_it_had(engine, features):
+    _, _, state = engine.step(torch.tensor([1, 1]), engine.start(features, 1))
+    widened = engine.reorder(state, torch.tensor([0, 0, 0, 1, 1, 1]))
+    outputs, alphas, _ = run(engine, widened, TOKENS[:, 1:])
+    expected, expected_alphas, _ = run(engine, engine.start(features, 3), TOKENS)
+    assert_close(outputs, expected[:, 1:], rtol=1e-4, atol=1e-4)
+    assert_close(alphas, expected_alphas[:, 1:], rtol=1e-4, atol=1e-4)
 
 
 def test_stepping_equals_teacher_forcing(engine, network, features):
