@@ -57,6 +57,20 @@ def test_figures_are_written_as_json(tmp_path, monkeypatch):
     }
 
 
+def test_what_was_measured_before_it_was_stopped_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "RESULTS", tmp_path / "bench.json")
+    ratio = bench.Ratio("ours / theirs", 1.5, 1.4, 1.6, 3.0, 2.0, 15)
+
+    def stopped(photographs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "bench_photographs", lambda photographs: [ratio])
+    monkeypatch.setattr(bench, "bench_large_photograph", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        bench.measure([], "a machine")
+    assert json.loads(bench.RESULTS.read_text())["ratios"] == [ratio._asdict()]
+
+
 def test_a_missing_data_set_is_said_in_one_sentence(tmp_path, capsys):
     assert bench.main(["--references", str(tmp_path / "none.txt")]) == 1
     assert "no such caption file" in capsys.readouterr().err
