@@ -16,7 +16,7 @@ _LOWEST = -1e4  # the least log-probability; e ** -10000 is 0 in any precision
 class Steps(Protocol):
     """The part of an engine that decoding uses: see ``engine.Engine``."""
 
-    def start(self, features: Tensor, beams: int) -> Any: ...
+    def start(self, features: Tensor) -> Any: ...
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Tensor, Any]: ...
 
@@ -105,7 +105,7 @@ def beam_search(
     """
     found: dict[int, list[Hypothesis]] = {}
     # All captions begin alike: the first step needs one hypothesis a photograph.
-    state = engine.start(features, beams=1)
+    state = engine.start(features)
     beams = _first_beams(len(features))
     history: list[_Growth] = []
     images = torch.arange(len(features))  # those still searched

@@ -14,9 +14,9 @@ CPU_PIECE = 8
 
 
 class Engine(Protocol):
-    """Runs a captioning network on B photographs with K beams each.
+    """Runs a captioning network on B photographs with K beams each, at the start with one.
 
-    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C); ``start`` begins K beams a
+    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C); ``start`` begins a beam a
     photograph; ``step`` reads one token (B * K,) a beam and returns natural log-probabilities of
     the next (B * K, V), alphas (B * K, L) and the new state; ``reorder`` makes beams of which beam
     i has the state of beam ``index[i]``: as many of each photograph as of the others and in their
@@ -26,7 +26,7 @@ class Engine(Protocol):
 
     def encode(self, images: Tensor) -> Tensor: ...
 
-    def start(self, features: Tensor, beams: int) -> Any: ...
+    def start(self, features: Tensor) -> Any: ...
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Tensor, Any]: ...
 
@@ -72,10 +72,10 @@ class TorchEngine:
         return torch.cat([self.encoder(pixels) for pixels in pieces])
 
     @torch.inference_mode()
-    def start(self, features: Tensor, beams: int) -> TorchState:
-        """Begin ``beams`` captions for each photograph of features (B, L, C)."""
+    def start(self, features: Tensor) -> TorchState:
+        """Begin a caption for each photograph of features (B, L, C)."""
         features = features.to(self.device, self.dtype)
-        return TorchState(*self.decoder.start(features, beams))
+        return TorchState(*self.decoder.start(features))
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, state: TorchState) -> tuple[Tensor, Tensor, TorchState]:

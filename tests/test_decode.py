@@ -69,9 +69,9 @@ class TableEngine:
     def __init__(self, table):
         self.table = table
 
-    def start(self, features, beams):
+    def start(self, features):
         self.images = len(features)
-        return [(int(image), ()) for image in features[:, 0, 0] for _ in range(beams)]
+        return [(int(image), ()) for image in features[:, 0, 0]]
 
     def step(self, tokens, state):
         assert len(tokens) == len(state)

@@ -40,7 +40,7 @@ CHANCES = {  # of the next word after each: the snippet of captioning/decode.py 
 class Toy:
     """An engine that knows by heart how likely each word is after each."""
 
-    def start(self, features: Tensor, beams: int) -> None:
+    def start(self, features: Tensor) -> None:
         """It needs no state: the word before says all."""
 
     def step(self, tokens: Tensor, state: None) -> tuple[Tensor, Tensor, None]:
