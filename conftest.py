@@ -5,7 +5,6 @@ import os
 import pytest
 
 EXPLAINED = (
-    "the superuser may read everything",
     "../shared/flickr8k is not here",
     "Java is not here",
 )

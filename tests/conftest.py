@@ -1,5 +1,9 @@
 """A small random captioner that tests share: its ResNet-50 is made once a session."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +14,8 @@ from captioning.checkpoint import Checkpoint
 from captioning.images import ImageConfig
 from captioning.model import CaptioningModel, Decoder, ModelConfig
 from captioning.vocab import END, SPECIAL_TOKENS, Vocabulary
+
+NOBODY = 65534  # a user who owns no files
 
 WORDS = ("a", "man", "dog", "'s", "runs", "on", "grass", "the", "red", "ball", "two", "play")
 # Sizes that differ from each other, so that one taken for another shows.
@@ -91,3 +97,23 @@ def checkpoint_path(checkpoint, tmp_path_factory):
 def captioner(checkpoint_path):
     """The captioner of that file."""
     return Captioner.load(checkpoint_path)
+
+
+@pytest.fixture
+def unreadable():
+    """A file that may not be read, in a folder that may, with the test as an ordinary user.
+
+    The superuser may read everything: where tests run as the superuser, this one does not.
+    """
+    superuser = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "secret.jpg"
+        path.touch(mode=0o200)
+        if superuser:
+            os.seteuid(NOBODY)
+        try:
+            yield path
+        finally:
+            if superuser:
+                os.seteuid(0)
