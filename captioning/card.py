@@ -70,7 +70,8 @@ Made by `{command}`, of the file with SHA-256 `{sha256}`; all figures are in res
 ## Limits
 
 - It was trained on some six thousand photographs of people and dogs, mostly out of doors. Other
-  things get the nearest words it has: a cat may be called a dog, a chart a man in a shirt.
+  things get the nearest words it has: a cup of coffee may be called a dog, a chart a man in a
+  shirt.
 - It reads no text, counts poorly, confuses colours and sports, and says nothing of what it does not
   know: it always answers, and a fluent sentence is no sign of a right one.
 - The photograph is squeezed into 224 x 224 pixels, so small things and extreme shapes are lost.
