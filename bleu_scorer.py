@@ -210,8 +210,11 @@ class Scorer:
 
     def from_file(self, path: Path) -> Source:
         """Captions that another system wrote."""
-        names = [photograph.name for photograph in self.part]
-        texts = match_candidates(read_candidates(path), names, path)
+        candidates = read_candidates(path)
+        # What the same --limit wrote has captions of no more photographs than are scored.
+        whole = len(candidates) > len(self.photographs)
+        names = [photograph.name for photograph in (self.part if whole else self.photographs)]
+        texts = match_candidates(candidates, names, path)
         by_name = dict(zip(names, texts, strict=True))
         texts = [by_name[photograph.name] for photograph in self.photographs]
         facts = {"captions": path.name, "sha256": file_hash(path)}

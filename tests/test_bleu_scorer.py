@@ -212,6 +212,28 @@ def test_a_trial_does_not_replace_the_whole(score, tmp_path):
     assert names == {"tiny_test_first_2_beam_2.json", "tiny_test_first_2_beam_2.csv"}
 
 
+@pytest.mark.parametrize("written", [("--limit", 3), ()])
+def test_a_trials_captions_can_be_scored_again(score, tmp_path, written):
+    assert score(*written, "--split", "train", "--name", "us") == 0
+    table = tmp_path / "results/metrics/us.csv"
+    again = ("--captions", table, "--limit", 3, "--split", "train", "--name", "again")
+    assert score(*again, model=None) == 0
+    assert score("--limit", 3, "--split", "train", "--name", "directly") == 0
+    said = [
+        [(r["image"], r["caption"]) for r in rows_of(tmp_path, n)] for n in ("again", "directly")
+    ]
+    assert said[0] == said[1]
+    again, directly = (result_of(tmp_path, name)["metrics"] for name in ("again", "directly"))
+    assert again["CIDEr-D"] == directly["CIDEr-D"]
+
+
+def test_a_trials_captions_are_found_without_naming_their_split(score, tmp_path):
+    assert score("--limit", 2, "--name", "us") == 0
+    table = tmp_path / "results/metrics/us.csv"
+    assert score("--captions", table, "--limit", 2, "--name", "again", model=None) == 0
+    assert result_of(tmp_path, "again")["split"] == "test"
+
+
 def test_a_file_that_nearly_fits_a_split_is_judged_by_it(score, data_set, tmp_path, capsys):
     dev = photographs(data_set, "dev")
     rows = [[photo.name, "a dog runs"] for photo in dev[1:]]
