@@ -203,7 +203,7 @@ class PairOfCaptions(NamedTuple):
 def judging_sheet(entries: Sequence[PairOfCaptions]) -> Figure:
     """Draw photographs with captions A and B above each, three in a row."""
     rows = -(-len(entries) // 3)
-    figure = Figure(figsize=(15, 6.4 * rows), layout="constrained")
+    figure = Figure(figsize=(15, 6.4 * rows), layout="compressed")
     grid = figure.subplots(rows, 3, squeeze=False).flat
     for axes in grid:
         axes.set_axis_off()

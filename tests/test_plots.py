@@ -6,9 +6,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from captioning.plots import (
+    PairOfCaptions,
     as_svg,
     attention_figure,
     beam_curve,
+    judging_sheet,
     length_figure,
     light,
     overlay,
@@ -333,3 +335,23 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path, monkeypatc
         save_figure(Figure(), path)
     assert path.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("size", [(140, 70), (70, 140), (90, 90)])
+@pytest.mark.parametrize("count", [1, 5, 6])
+def test_every_caption_is_on_its_judging_sheet(size, count):
+    long = "a man in a red shirt is standing on a rock beside a large body of water with a dog " * 2
+    texts = [(long, long), ("a dog", long), ("a dog", "a cat")]
+    entries = [
+        PairOfCaptions(f"{number}.jpg", grey_photo(*size), *texts[number % 3])
+        for number in range(count)
+    ]
+    figure = judging_sheet(entries)
+    figure.draw_without_rendering()
+    for axes, entry in zip(figure.axes, entries, strict=False):
+        words = [entry.name, "A:", *entry.first.split(), "B:", *entry.second.split()]
+        assert axes.get_title("left").split() == words
+        box = axes.get_tightbbox()
+        assert min(box.x0, box.y0) >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
