@@ -211,7 +211,7 @@ class Scorer:
     def from_file(self, path: Path) -> Source:
         """Captions that another system wrote."""
         candidates = read_candidates(path)
-        # What the same --limit wrote has captions of no more photographs than are scored.
+        # A table written with the same --limit holds the photographs that are scored, and no more.
         whole = len(candidates) > len(self.photographs)
         names = [photograph.name for photograph in (self.part if whole else self.photographs)]
         texts = match_candidates(candidates, names, path)
