@@ -30,23 +30,23 @@ results: .venv
 
 # Nothing else may run while it measures.
 bench: .venv/.tests-ready
-	$(BIN)/python bench.py
+	$(BIN)/python -m tools.bench
 
 # The pictures of the README's tour, taken with Chromium.
 tour: .venv/.tests-ready
-	$(BIN)/python -m tests.tour
+	$(BIN)/python -m tools.tour
 
 # The pictures of docs/walkthrough.md.
 walkthrough: .venv/.tests-ready
-	$(BIN)/python -m tests.walkthrough
+	$(BIN)/python -m tools.walkthrough
 
 # The development photographs as telephones would have made them, scored beside the originals.
 photographs: .venv/.tests-ready
-	$(BIN)/python -m tests.photographs
+	$(BIN)/python -m tools.photographs
 
 # Five hundred photographs through the running app: how long each takes, and the server's memory.
 soak: .venv/.tests-ready
-	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tools.soak
 
 clean:
 	rm -rf .venv cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,20 +24,27 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from captioning.assessment import Assessment, System, assess, caption_figures, compared
-from captioning.baselines import cached_mean_features, most_frequent_caption, nearest_captions
-from captioning.candidates import match_candidates, read_candidates
-from captioning.caption_files import DataError, Photograph, read_captions
-from captioning.captioner import SHIPPED_MODEL, as_sentence
-from captioning.card import model_card, with_results
-from captioning.checkpoint import Checkpoint, CheckpointError, file_hash
-from captioning.data import CaptionDataset, Pixels, batches, name_hash, split_photographs
-from captioning.decode import DecodeConfig
-from captioning.engine import TorchEngine, check_device
-from captioning.evaluate import BeamSweep, Evaluation, Look, evaluate
-from captioning.faithfulness import FUNCTION_WORDS, AttentionProbe
+from captioning.data.caption_files import DataError, Photograph, read_captions
+from captioning.data.dataset import CaptionDataset, Pixels, batches, name_hash, split_photographs
+from captioning.data.images import ImageError, read_photo
+from captioning.evaluation.assessment import Assessment, System, assess, caption_figures, compared
+from captioning.evaluation.baselines import (
+    cached_mean_features,
+    most_frequent_caption,
+    nearest_captions,
+)
+from captioning.evaluation.card import model_card, with_results
+from captioning.evaluation.evaluate import BeamSweep, Evaluation, Look, evaluate
+from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
+from captioning.evaluation.predictions import match_candidates, read_candidates
+from captioning.evaluation.ptb import ptb_tokenize
+from captioning.evaluation.report import Entry, report_html
 from captioning.files import write_beside
-from captioning.images import ImageError, read_photo
+from captioning.inference.captioner import SHIPPED_MODEL, as_sentence
+from captioning.inference.decode import DecodeConfig
+from captioning.inference.engine import TorchEngine, check_device
+from captioning.network.checkpoint import Checkpoint, CheckpointError, file_hash
+from captioning.network.pretrained import encoder_hash
 from captioning.plots import (
     beam_curve,
     length_figure,
@@ -46,9 +53,6 @@ from captioning.plots import (
     score_distribution,
     thumbnail,
 )
-from captioning.pretrained import encoder_hash
-from captioning.ptb import ptb_tokenize
-from captioning.report import Entry, report_html
 
 BATCH = 50  # photographs
 BEAMS = range(1, 11)

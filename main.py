@@ -17,10 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captioning.augment import AugmentConfig, Augmented
-from captioning.caption_files import DataError, Photograph, read_captions
-from captioning.checkpoint import Checkpoint, CheckpointError
-from captioning.data import (
+from captioning.data.augment import AugmentConfig, Augmented
+from captioning.data.caption_files import DataError, Photograph, read_captions
+from captioning.data.dataset import (
     Batch,
     CaptionDataset,
     Features,
@@ -34,23 +33,25 @@ from captioning.data import (
     of_another,
     split_photographs,
 )
-from captioning.decode import DecodeConfig
-from captioning.engine import TorchEngine, check_device
-from captioning.evaluate import evaluate
+from captioning.data.images import ImageConfig, ImageError
+from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary
+from captioning.evaluation.evaluate import evaluate
 from captioning.files import remove_leftovers, write_beside
-from captioning.growth import grown
-from captioning.images import ImageConfig, ImageError
-from captioning.model import CaptioningModel, ModelConfig
-from captioning.plots import save_figure, training_curves
-from captioning.pretrained import (
+from captioning.inference.decode import DecodeConfig
+from captioning.inference.engine import TorchEngine, check_device
+from captioning.network.checkpoint import Checkpoint, CheckpointError
+from captioning.network.model import CaptioningModel, ModelConfig
+from captioning.network.pretrained import (
     PretrainedError,
     encoder_hash,
     pretrained_encoder,
     weights_hash,
 )
-from captioning.reinforce import SelfCritical
-from captioning.resume import Record
-from captioning.train import (
+from captioning.network.vocabulary_growth import grown
+from captioning.plots import save_figure, training_curves
+from captioning.training.reinforce import SelfCritical
+from captioning.training.resume import Record
+from captioning.training.train import (
     LossFunction,
     NonFiniteLossError,
     Run,
@@ -59,7 +60,6 @@ from captioning.train import (
     caption_loss,
     fit,
 )
-from captioning.vocab import SPECIAL_TOKENS, Vocabulary
 
 STAGES = ("decoder", "finetune", "refine", "reinforce")
 BLEND = "blend"  # needs no training: weights between those of the last two stages

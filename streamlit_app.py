@@ -2,11 +2,13 @@
 
     streamlit run streamlit_app.py
 
-The environment variable CAPTIONING_MODEL names another checkpoint than the one that ships. This
-file and the pages beside it are layout; what they show is computed in the package.
+The environment variable CAPTIONING_MODEL names another checkpoint than the one that ships. The
+pages are in captioning/app.
 """
 
 import streamlit as st
+
+from captioning.app import about_page, caption_page, evaluation_page
 
 
 def main() -> None:
@@ -14,10 +16,19 @@ def main() -> None:
     st.set_page_config(page_title="Image captioning", page_icon=":material/image_search:")
     pages = [
         st.Page(
-            "app_pages/caption.py", title="Caption", icon=":material/image_search:", default=True
+            caption_page.main,
+            title="Caption",
+            icon=":material/image_search:",
+            url_path="caption",
+            default=True,
         ),
-        st.Page("app_pages/evaluation.py", title="Evaluation", icon=":material/query_stats:"),
-        st.Page("app_pages/about.py", title="The model", icon=":material/info:"),
+        st.Page(
+            evaluation_page.main,
+            title="Evaluation",
+            icon=":material/query_stats:",
+            url_path="evaluation",
+        ),
+        st.Page(about_page.main, title="The model", icon=":material/info:", url_path="about"),
     ]
     st.navigation(pages, position="top").run()
 

@@ -5,6 +5,6 @@
 >>> captioner("photo.jpg").text  # doctest: +SKIP
 """
 
-from captioning.captioner import Caption, Captioner, Failure
+from captioning.inference.captioner import Caption, Captioner, Failure
 
 __all__ = ["Caption", "Captioner", "Failure"]

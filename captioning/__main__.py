@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from captioning.captioner import SHIPPED_MODEL, Caption, Captioner, Failure
-from captioning.checkpoint import CheckpointError
-from captioning.export import as_json
-from captioning.images import IMAGE_SUFFIXES, read_photo
+from captioning.data.images import IMAGE_SUFFIXES, read_photo
+from captioning.inference.captioner import SHIPPED_MODEL, Caption, Captioner, Failure
+from captioning.inference.export import as_json
+from captioning.network.checkpoint import CheckpointError
 from captioning.plots import attention_figure, save_figure
 
 FAILED = 2  # exit status when anything could not be captioned

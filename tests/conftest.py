@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torchvision.models import resnet50
 
-from captioning.captioner import Captioner
-from captioning.checkpoint import Checkpoint
-from captioning.images import ImageConfig
-from captioning.model import CaptioningModel, Decoder, ModelConfig
-from captioning.vocab import END, SPECIAL_TOKENS, Vocabulary
+from captioning.data.images import ImageConfig
+from captioning.data.vocab import END, SPECIAL_TOKENS, Vocabulary
+from captioning.inference.captioner import Captioner
+from captioning.network.checkpoint import Checkpoint
+from captioning.network.model import CaptioningModel, Decoder, ModelConfig
 
 NOBODY = 65534  # a user who owns no files
 

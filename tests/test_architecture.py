@@ -1,160 +1,152 @@
-"""Imports point one way: the table of CONTRIBUTING.md, read from the code."""
+"""Imports point one way: the table of CONTRIBUTING.md, compared with the code."""
 
 import ast
+import graphlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "captioning"
-
-MAY_IMPORT = {
-    "files": set(),
-    "vocab": set(),
-    "images": set(),
-    "metrics": set(),
-    "resnet": set(),
-    "model": {"resnet"},
-    "losses": set(),
-    "plots": set(),
-    "ptb": set(),
-    "objects": set(),
-    "uncertainty": set(),
-    "meteor": {"uncertainty"},
-    "scoring": {"metrics", "objects", "ptb", "uncertainty"},
-    "caption_files": {"vocab"},
-    "data": {"caption_files", "files", "vocab", "images"},
-    "checkpoint": {"files", "vocab", "images", "model"},
-    "growth": {"checkpoint", "vocab"},
-    "pretrained": {"checkpoint", "model"},
-    "card": {"checkpoint"},
-    "inference": {"model", "resnet"},
-    "engine": {"model", "inference", "checkpoint"},
-    "decode": set(),
-    "captioner": {"checkpoint", "engine", "decode", "images", "vocab"},
-    "export": {"captioner"},
-    "session": {"captioner"},
-    "confidence": set(),
-    "examples": set(),
-    "results": set(),
-    "candidates": {"caption_files"},
-    "baselines": {"caption_files", "data", "images", "vocab"},
-    "report": {"plots"},
-    "evaluate": {"engine", "decode", "caption_files", "data", "metrics", "ptb", "vocab"},
-    "faithfulness": {"decode", "model", "uncertainty", "vocab"},
-    "assessment": {
-        *("evaluate", "faithfulness", "meteor", "objects", "scoring", "uncertainty"),
-    },
-    "augment": {"caption_files", "data", "images"},
-    "resume": {"checkpoint", "files"},
-    "train": {
-        *("augment", "model", "losses", "data", "checkpoint", "evaluate", "files", "resume"),
-        "vocab",
-    },
-    "reinforce": {"losses", "metrics", "model", "data", "train", "vocab"},
-    "__init__": {"captioner"},
-}
-ANYTHING = set(MAY_IMPORT) - {"__init__"}
-DOORS = {
-    "__main__": PACKAGE / "__main__.py",
-    "main": ROOT / "main.py",
-    "bleu_scorer": ROOT / "bleu_scorer.py",
-    "streamlit_app": ROOT / "streamlit_app.py",
-    **{f"app_pages/{path.stem}": path for path in sorted((ROOT / "app_pages").glob("*.py"))},
-    "bench": ROOT / "bench.py",
-    "judge": ROOT / "judge.py",
-}
-WITHOUT_TORCH = {
-    *(
-        "files",
-        "vocab",
-        "images",
-        "metrics",
-        "plots",
-        "card",
-        "ptb",
-        "objects",
-        "uncertainty",
-        "meteor",
-    ),
-    *("scoring", "candidates", "report", "assessment", "export", "confidence"),
-    *("examples", "results", "session", "caption_files"),
-}
-# What a room must never know, beside what it may not import of ours.
+MOST_ARROWS = 25
+# Modules that know nothing of the rest; every part may import them.
+FOUNDATION = {"errors", "files", "plots"} & {path.stem for path in PACKAGE.glob("*.py")}
+ENTRY_POINTS = {"main", "bleu_scorer", "streamlit_app"}
+# Who may import a package that most modules should not need.
 FOREIGN = {
-    "streamlit": {"streamlit_app", *(door for door in DOORS if door.startswith("app_pages/"))},
-    "argparse": set(DOORS),
-    "matplotlib": {"plots"},
-    "torch": ANYTHING - WITHOUT_TORCH | {"main", "bleu_scorer", "bench"},
+    "streamlit": ("captioning.app", "streamlit_app"),
+    "argparse": ("captioning.__main__", "main", "bleu_scorer", "tools"),
+    "matplotlib": ("captioning.plots", "tools.walkthrough"),
+    "torchvision": (
+        "captioning.data.augment",
+        "captioning.network.pretrained",
+        "bleu_scorer",
+        "tools",
+    ),
+    "torch": (
+        *("captioning.data.augment", "captioning.data.dataset", "captioning.network"),
+        *("captioning.inference.captioner", "captioning.inference.decode"),
+        *("captioning.inference.engine", "captioning.evaluation.evaluate"),
+        *("captioning.evaluation.faithfulness", "captioning.evaluation.baselines"),
+        *("captioning.training", "main", "bleu_scorer", "tools"),
+    ),
 }
 
 
-def imported(path: Path) -> tuple[set[str], set[str]]:
-    """The modules of ours and the foreign packages that a file imports."""
-    ours, foreign = set(), set()
+class Arrow(NamedTuple):
+    """A part of the package that imports another."""
+
+    part: str
+    imported: str
+
+
+def modules() -> dict[str, Path]:
+    """Every module outside the tests, by its dotted name."""
+    paths = [*PACKAGE.rglob("*.py"), *(ROOT / "tools").rglob("*.py"), *ROOT.glob("*.py")]
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths}
+    return {name: path for path, name in names.items() if name != "conftest"}
+
+
+MODULES = modules()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted names that a file imports."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "captioning":
-            names = [f"captioning.{alias.name}" for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
-            names = [node.module or ""]
-        for name in names:
-            first, _, rest = name.partition(".")
-            if first == "captioning":
-                ours.add(rest.partition(".")[0])
-            else:
-                foreign.add(first)
-    return ours, foreign
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in MODULES else str(node.module)
 
 
-def rooms() -> dict[str, Path]:
-    return {path.stem: path for path in PACKAGE.glob("*.py")} | DOORS
+def module_of(name: str) -> str:
+    """A package is its ``__init__``."""
+    return name if name in MODULES else f"{name}.__init__"
 
 
-def test_every_module_has_a_row_in_the_table():
-    assert {path.stem for path in PACKAGE.glob("*.py")} == set(MAY_IMPORT) | {"__main__"}
+def part_of(module: str) -> str:
+    """The part of the package that a module belongs to: ``data`` for ``captioning.data.vocab``."""
+    return module.split(".")[1]
 
 
-@pytest.mark.parametrize("name", MAY_IMPORT)
-def test_a_module_imports_only_what_its_row_allows(name):
-    ours, _ = imported(PACKAGE / f"{name}.py")
-    assert ours <= MAY_IMPORT[name]
+def own_imports(module: str) -> set[str]:
+    return {module_of(name) for name in imports(MODULES[module]) if name.startswith("captioning")}
 
 
-@pytest.mark.parametrize("name", DOORS)
-def test_a_door_imports_no_other_door(name):
-    ours, foreign = imported(DOORS[name])
-    assert not foreign & set(DOORS)
-    assert ours <= ANYTHING | {"Captioner", "Caption", "Failure"}
+def arrows() -> set[Arrow]:
+    """What the code does: arrows between parts, those to the foundation left out."""
+    package = [name for name in MODULES if name.startswith("captioning.")]
+    found = {Arrow(part_of(m), part_of(used)) for m in package for used in own_imports(m)}
+    return {a for a in found if a.part != a.imported and a.imported not in FOUNDATION}
+
+
+def table() -> list[Arrow]:
+    """What CONTRIBUTING.md allows, in its order."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    return [
+        Arrow(part.strip(" `"), word.strip(" `"))
+        for part, words in rows
+        for word in words.split(",")
+        if word.strip() != "nothing"
+    ]
+
+
+def parts() -> list[str]:
+    """The rows of the table, from the bottom of the package to its top."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+
+
+def test_every_import_between_parts_is_in_the_table_and_every_row_is_used():
+    assert sorted(arrows()) == sorted(table())
+    assert len(table()) <= MOST_ARROWS
+
+
+def test_the_table_has_a_row_for_every_part():
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    top = {path.stem for path in PACKAGE.glob("*.py")} - FOUNDATION
+    assert sorted(parts()) == sorted(folders | top)
+
+
+def test_arrows_point_from_the_top_of_the_table_to_its_bottom():
+    order = parts()
+    assert [a for a in table() if order.index(a.imported) >= order.index(a.part)] == []
+
+
+@pytest.mark.parametrize("name", sorted(FOUNDATION))
+def test_the_foundation_knows_nothing_of_the_rest(name):
+    assert {part_of(used) for used in own_imports(f"captioning.{name}")} <= FOUNDATION
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {name: own_imports(name) for name in MODULES if name.startswith("captioning.")}
+    # A package's __init__ may gather what its modules have; importing a module imports it too.
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_nothing_imports_an_entry_point_or_a_tool(name):
+    # A tool may look at the recipe that an entry point holds.
+    others = {"tests"} if name.startswith("tools") else ENTRY_POINTS | {"tools", "tests"}
+    assert not {used.partition(".")[0] for used in imports(MODULES[name])} & others
 
 
 @pytest.mark.parametrize("package", FOREIGN)
 def test_a_foreign_package_is_known_only_where_it_belongs(package):
-    knowing = {name for name, path in rooms().items() if package in imported(path)[1]}
-    assert knowing <= FOREIGN[package]
+    def belongs(module: str) -> bool:
+        return any(module == name or module.startswith(f"{name}.") for name in FOREIGN[package])
 
-
-def test_the_table_has_no_circles():
-    order: list[str] = []
-    remaining = dict(MAY_IMPORT)
-    while remaining:
-        ready = [name for name, uses in remaining.items() if uses <= set(order)]
-        assert ready, f"a circle among {sorted(remaining)}"
-        order += ready
-        for name in ready:
-            del remaining[name]
-
-
-def test_no_two_rows_of_the_contributors_table_and_this_one_differ():
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
-    written = {
-        file.strip(" `"): {
-            word.strip(" `") for word in uses.split(",") if word.strip() != "nothing"
-        }
-        for file, uses in rows
+    knowing = {
+        name
+        for name, path in MODULES.items()
+        if package in {used.partition(".")[0] for used in imports(path)}
     }
-    assert written == {name: uses for name, uses in MAY_IMPORT.items() if name != "__init__"}
+    assert [name for name in sorted(knowing) if not belongs(name)] == []
+    for place in FOREIGN[package]:
+        assert any(name == place or name.startswith(f"{place}.") for name in knowing), place

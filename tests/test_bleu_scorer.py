@@ -12,12 +12,13 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 import bleu_scorer
-from captioning import Captioner, meteor
-from captioning.caption_files import read_captions
-from captioning.card import FIGURES
-from captioning.checkpoint import file_hash
-from captioning.data import hashed_split, name_hash, split_photographs
-from captioning.ptb import ptb_tokenize
+from captioning import Captioner
+from captioning.data.caption_files import read_captions
+from captioning.data.dataset import hashed_split, name_hash, split_photographs
+from captioning.evaluation import meteor
+from captioning.evaluation.card import FIGURES
+from captioning.evaluation.ptb import ptb_tokenize
+from captioning.network.checkpoint import file_hash
 
 CAPTIONS = ("a man runs on the grass", "the red dog 's ball", "two dogs play, a man runs")
 

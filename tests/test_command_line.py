@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from captioning.__main__ import main, parse_arguments
-from captioning.captioner import Captioner
+from captioning.inference.captioner import Captioner
 
 ROOT = Path(__file__).resolve().parent.parent
 load_once = cache(Captioner.load)  # errors are not kept

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 import main
-from captioning import train
-from captioning.captioner import Captioner
-from captioning.checkpoint import Checkpoint
-from captioning.data import hashed_split, name_hash
-from captioning.decode import DecodeConfig
-from captioning.train import TrainConfig
+from captioning.data.dataset import hashed_split, name_hash
+from captioning.inference.captioner import Captioner
+from captioning.inference.decode import DecodeConfig
+from captioning.network.checkpoint import Checkpoint
+from captioning.training import train
+from captioning.training.train import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,11 +9,11 @@ import pytest
 from skimage import data
 
 import bleu_scorer
-import judge
 import main as trainer
 from captioning import __main__ as command_line
-from captioning.captioner import SHIPPED_MODEL
-from captioning.checkpoint import Checkpoint
+from captioning.inference.captioner import SHIPPED_MODEL
+from captioning.network.checkpoint import Checkpoint
+from tools import judge
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_every_command_is_of_a_kind_that_is_tested_here():
     kinds = [("make",), ("python", "-m", "captioning"), ("python", "main.py")]
     kinds += [
         ("python", "bleu_scorer.py"),
-        ("python", "judge.py"),
+        ("python", "-m", "tools.judge"),
         ("streamlit", "run", "streamlit_app.py"),
     ]
     assert len(COMMANDS) == sum(len(commands(*kind)) for kind in kinds)
@@ -63,7 +63,7 @@ def test_scoring_flags_are_accepted(words):
     bleu_scorer.parse_arguments(words)
 
 
-@pytest.mark.parametrize("words", commands("python", "judge.py"), ids=" ".join)
+@pytest.mark.parametrize("words", commands("python", "-m", "tools.judge"), ids=" ".join)
 def test_judging_flags_are_accepted(words):
     judge.parse_arguments(words)
 
@@ -109,9 +109,9 @@ def test_links_lead_somewhere():
 def test_the_model_card_is_of_the_model_that_ships():
     import json
 
-    from captioning.captioner import SHIPPED_MODEL
-    from captioning.card import model_card
-    from captioning.checkpoint import file_hash
+    from captioning.evaluation.card import model_card
+    from captioning.inference.captioner import SHIPPED_MODEL
+    from captioning.network.checkpoint import file_hash
 
     result = json.loads((ROOT / "model" / "results.json").read_text(encoding="utf-8"))
     card = (ROOT / "model" / "README.md").read_text(encoding="utf-8")
@@ -122,7 +122,7 @@ def test_the_model_card_is_of_the_model_that_ships():
 def test_every_shipped_figure_lies_in_its_interval():
     import json
 
-    from captioning.assessment import WITHOUT_INTERVAL
+    from captioning.evaluation.assessment import WITHOUT_INTERVAL
 
     result = json.loads((ROOT / "model" / "results.json").read_text(encoding="utf-8"))
     for part in (result, result["four references"]):

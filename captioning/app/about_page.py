@@ -1,0 +1,14 @@
+"""The third page: the card of the model that ships."""
+
+import streamlit as st
+
+from captioning.inference.captioner import SHIPPED_MODEL
+
+
+def main() -> None:
+    """Lay out the page."""
+    card = SHIPPED_MODEL.with_name("README.md")
+    if not card.is_file():
+        st.info(f"{card}: the model card is not here; `make results` writes it.")
+        return
+    st.markdown(card.read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""What goes in: photographs, captions, splits, batches."""

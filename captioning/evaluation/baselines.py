@@ -1,0 +1,62 @@
+"""Captions without a captioner: what a model must beat to be worth anything."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captioning.data.caption_files import Photograph
+from captioning.data.dataset import cached_features
+from captioning.data.images import ImageConfig
+from captioning.data.vocab import tokenize
+
+
+def most_frequent_caption(training: Sequence[Photograph]) -> str:
+    """The caption that occurs most often in the training set, punctuation and case aside.
+
+    Of captions that occur equally often, the first in alphabetical order.
+    """
+    counts = Counter(" ".join(tokens) for photo in training for tokens in photo.references)
+    most = max(counts.values())
+    return min(caption for caption, count in counts.items() if count == most)
+
+
+def nearest_captions(
+    photographs: Sequence[Photograph],
+    training: Sequence[Photograph],
+    mean_features: Callable[[Sequence[Photograph]], NDArray[np.floating]],
+) -> list[str]:
+    """The first caption of the training photograph that looks most alike.
+
+    Alike: the highest cosine of mean features, which ``mean_features`` gives (M, C). The nearest
+    neighbour of Devlin et al. (2015), "Exploring Nearest Neighbor Approaches for Image
+    Captioning", with one neighbour.
+    """
+    wanted, known = (_unit(mean_features(photos)) for photos in (photographs, training))
+    nearest = (wanted @ known.T).argmax(axis=1)  # (M,)
+    return [" ".join(tokenize(training[place].captions[0])) for place in nearest]
+
+
+def cached_mean_features(
+    folder: Path,
+    photographs: Sequence[Photograph],
+    images: ImageConfig,
+    weights_hash: str,
+    encode: Callable[[Tensor], Tensor],
+) -> NDArray[np.floating]:
+    """The mean over locations of each photograph's features (M, C), computed once."""
+
+    def mean(pixels: Tensor) -> Tensor:
+        return encode(pixels).mean(dim=1)
+
+    return cached_features(folder, photographs, images, f"mean of {weights_hash}", mean)
+
+
+def _unit(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    features = np.asarray(features, dtype=np.float32)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = features / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit

@@ -1,0 +1,214 @@
+"""From photographs to captions: load a model, call it on a picture."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from captioning.data.images import ImageConfig, ImageError, Source, describe, load_image
+from captioning.data.vocab import END, PAD, START, UNK, Vocabulary, detokenize
+from captioning.inference.decode import DecodeConfig, Hypothesis, Tokens, beam_search
+from captioning.inference.engine import Engine, TorchEngine
+from captioning.network.checkpoint import Checkpoint
+
+TOKENS = Tokens(start=START, end=END, never=(PAD, START, UNK))
+SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "model" / "image_captioning_model.pth"
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another caption that the search found, ranked below the one it returned.
+
+    ``probability`` is the whole caption's, its end included; ``score`` as in ``Caption``.
+    """
+
+    text: str
+    score: float
+    probability: float
+
+    @property
+    def sentence(self) -> str:
+        """The caption with a capital letter and a full stop."""
+        return as_sentence(self.text)
+
+
+@dataclass(frozen=True, eq=False)
+class Caption:
+    """What the model said of one photograph, and where it looked for each word.
+
+    ``text`` is English without a capital or a full stop (``sentence`` has both); ``words`` are
+    its tokens. ``attention`` (T, h, w) has a map a word, which sums to 1 and covers the upright
+    photograph from its top left. ``probabilities`` (T,) are the words' own, each given the words
+    before it. ``probability`` is the whole caption's, its end included, and ``confidence`` the
+    geometric mean over its words and its end: what calibration is measured of. ``score`` is what
+    the search ranked by: the natural log-probability of the caption, divided by its length to the
+    power of the length penalty.
+    """
+
+    source: str
+    text: str
+    words: tuple[str, ...]
+    attention: NDArray[np.float32]
+    probabilities: tuple[float, ...]
+    probability: float
+    confidence: float
+    score: float
+    alternatives: tuple[Alternative, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The caption with a capital letter and a full stop."""
+        return as_sentence(self.text)
+
+    def peak(self, word: int) -> tuple[float, float]:
+        """Where the model looked most for a word: the middle of that cell of the grid.
+
+        As parts of the photograph's width and height: (0, 0) is the top left, (1, 1) the bottom
+        right. Raises IndexError for a word that the caption does not have.
+        """
+        height, width = self.attention.shape[1:]
+        row, column = divmod(int(self.attention[word].argmax()), width)
+        return (column + 0.5) / width, (row + 0.5) / height
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photograph that could not be captioned; ``reason`` is one sentence that names it."""
+
+    source: str
+    reason: str
+
+
+def as_sentence(text: str) -> str:
+    """Give a caption a capital letter and a full stop, unless it has an end of its own."""
+    text = text.strip().removesuffix(".").rstrip()
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(("!", "?")) else ".")
+
+
+def _settings_of(checkpoint: Checkpoint) -> DecodeConfig:
+    """The search settings that a checkpoint was chosen with."""
+    default, given = DecodeConfig(), checkpoint.decoding
+    return DecodeConfig(
+        beam=int(given.get("beam", default.beam)),
+        length_penalty=float(given.get("length_penalty", default.length_penalty)),
+    )
+
+
+def _probability(hypothesis: Hypothesis) -> float:
+    """Of a whole caption, its end included."""
+    return float(hypothesis.log_probabilities.sum().exp())
+
+
+class Captioner:
+    """A trained model, ready to caption. It keeps no state between calls: threads may share it."""
+
+    def __init__(
+        self, engine: Engine, images: ImageConfig, vocabulary: Vocabulary, decoding: DecodeConfig
+    ) -> None:
+        self.engine, self.images, self.vocabulary = engine, images, vocabulary
+        self.decoding = decoding
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] = SHIPPED_MODEL, device: str = "cpu") -> "Captioner":
+        """Load a checkpoint; without a path, the model that ships.
+
+        Raises CheckpointError when the file is missing or is something else.
+        """
+        checkpoint = Checkpoint.load(path)
+        return cls(
+            TorchEngine(checkpoint.build().to(device)),
+            checkpoint.images,
+            checkpoint.vocabulary,
+            _settings_of(checkpoint),
+        )
+
+    def __call__(
+        self, photo: Source, beam: int | None = None, length_penalty: float | None = None
+    ) -> Caption:
+        """Caption one photograph: a path, the bytes of a file, or a PIL image.
+
+        ``beam`` and ``length_penalty`` replace the model's own settings. Raises ImageError for a
+        photograph that cannot be read and ValueError for settings out of range.
+        """
+        pixels = load_image(photo, self.images)
+        return self._caption([pixels], [describe(photo)], self._settings(beam, length_penalty))[0]
+
+    def stream(
+        self,
+        photos: Iterable[Source],
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        batch_size: int = 16,
+    ) -> Iterator[Caption | Failure]:
+        """Caption photographs in order, ``batch_size`` at a time.
+
+        One that cannot be read becomes a Failure and leaves the others alone. Raises ValueError,
+        with the first one asked for, for settings or a batch size out of range.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        settings = self._settings(beam, length_penalty)
+        remaining = iter(photos)
+        while batch := list(islice(remaining, batch_size)):
+            yield from self._caption_batch(batch, settings)
+
+    def _settings(self, beam: int | None, length_penalty: float | None) -> DecodeConfig:
+        own = self.decoding
+        return replace(
+            own,
+            beam=own.beam if beam is None else beam,
+            length_penalty=own.length_penalty if length_penalty is None else length_penalty,
+        )
+
+    def _caption_batch(
+        self, photos: list[Source], settings: DecodeConfig
+    ) -> Iterator[Caption | Failure]:
+        read = [self._read(photo) for photo in photos]
+        pixels = [item for item in read if not isinstance(item, Failure)]
+        names = [
+            describe(photo)
+            for photo, item in zip(photos, read, strict=True)
+            if not isinstance(item, Failure)
+        ]
+        captions = iter(self._caption(pixels, names, settings))
+        for item in read:
+            yield item if isinstance(item, Failure) else next(captions)
+
+    def _read(self, photo: Source) -> NDArray[np.float32] | Failure:
+        try:
+            return load_image(photo, self.images)
+        except ImageError as error:
+            return Failure(describe(photo), str(error))
+
+    def _caption(
+        self, pixels: list[NDArray[np.float32]], names: list[str], settings: DecodeConfig
+    ) -> list[Caption]:
+        if not pixels:
+            return []
+        features = self.engine.encode(torch.from_numpy(np.stack(pixels)))  # (B, L, C)
+        found = beam_search(self.engine, features, TOKENS, settings)
+        return [self._to_caption(*pair) for pair in zip(names, found, strict=True)]
+
+    def _to_caption(self, source: str, hypotheses: list[Hypothesis]) -> Caption:
+        best, *others = hypotheses
+        words = self.vocabulary.decode(best.tokens)
+        probabilities = best.log_probabilities[: len(words)].exp()
+        return Caption(
+            source,
+            detokenize(words),
+            tuple(words),
+            best.maps().numpy(),  # (T, h, w)
+            tuple(probabilities.tolist()),
+            _probability(best),
+            float(best.log_probabilities.mean().exp()),
+            best.score,
+            tuple(Alternative(self._text(o), o.score, _probability(o)) for o in others),
+        )
+
+    def _text(self, hypothesis: Hypothesis) -> str:
+        return detokenize(self.vocabulary.decode(hypothesis.tokens))

@@ -1,0 +1,99 @@
+"""Where the encoder's first weights come from."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torchvision.models import ResNet50_Weights
+
+from captioning.network.checkpoint import Checkpoint, load_plain
+from captioning.network.model import Encoder
+
+
+class PretrainedError(ValueError):
+    """Encoder weights that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class PretrainedEncoder:
+    """An encoder with its first weights, and a sentence about where they come from."""
+
+    encoder: Encoder
+    source: str
+    training_images: frozenset[str] = frozenset()  # of Flickr8k or the like, by name_hash
+
+    @property
+    def stride_in_1x1(self) -> bool:
+        """Which of the two ResNet-50s it is: see ``ModelConfig``."""
+        return self.encoder.stride_in_1x1
+
+
+def pretrained_encoder(
+    weights: Path | None = None, stride_in_1x1: bool = False, fallback: Path | None = None
+) -> PretrainedEncoder:
+    """Make an encoder from the file ``weights``, a state dict of torchvision's ``resnet50``.
+
+    Without a file: torchvision's ImageNet weights; where these cannot be downloaded, the encoder
+    of the checkpoint ``fallback``. Raises PretrainedError, or CheckpointError for the fallback.
+    """
+    if weights is not None:
+        return _from_file(weights, stride_in_1x1)
+    choice = ResNet50_Weights.IMAGENET1K_V2
+    try:
+        state = choice.get_state_dict(check_hash=True)
+    # urllib's errors are OSErrors; a file of another hash, cut short or a proxy's page, is a
+    # RuntimeError.
+    except (OSError, RuntimeError) as error:
+        if fallback is None:
+            raise PretrainedError(
+                f"torchvision's ResNet-50 weights could not be downloaded ({error}); connect to "
+                "the network, or name a file with --encoder-weights"
+            ) from None
+        return _from_checkpoint(fallback)
+    encoder = Encoder()
+    encoder.load_torchvision(dict(state))
+    return PretrainedEncoder(encoder, f"torchvision ResNet50_Weights.{choice.name}")
+
+
+def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
+    try:
+        state = load_plain(path)
+    except FileNotFoundError:
+        raise PretrainedError(f"{path}: there is no such file of encoder weights") from None
+    except IsADirectoryError:
+        raise PretrainedError(f"{path}: this is a folder; name the file of weights in it") from None
+    except Exception:
+        state = None
+    if not isinstance(state, dict):
+        raise PretrainedError(f"{path}: this is not a state dict of torchvision's resnet50")
+    encoder = Encoder(stride_in_1x1)
+    try:
+        encoder.load_torchvision(state)
+    except (ValueError, AttributeError) as error:
+        raise PretrainedError(f"{path}: no state dict of torchvision's resnet50: {error}") from None
+    # Of the tensors: files of the same ones differ from version to version of torch.save.
+    source = f"{path.name} (tensors' sha256 {weights_hash(encoder.stages.state_dict())})"
+    return PretrainedEncoder(encoder, source)
+
+
+def _from_checkpoint(path: Path) -> PretrainedEncoder:
+    checkpoint = Checkpoint.load(path)
+    source = f"the encoder of {path.name}, because torchvision's weights could not be downloaded"
+    return PretrainedEncoder(checkpoint.build().encoder, source, checkpoint.training_images)
+
+
+def encoder_hash(encoder: Encoder) -> str:
+    """What an encoder computes, in a few characters: its tensors, and where it strides."""
+    digest = weights_hash(encoder.state_dict())
+    return f"{digest}, stride in 1x1" if encoder.stride_in_1x1 else digest
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of tensors, names included."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,109 @@
+"""Self-critical training: captions sampled from the model itself, rewarded by CIDEr-D.
+
+Rennie et al. (CVPR 2017), "Self-critical Sequence Training for Image Captioning", with the mean of
+the other samples as the baseline (Luo 2020, "A Better Variant of Self-Critical Sequence Training").
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from captioning.data.dataset import Batch
+from captioning.data.vocab import END, PAD, START, UNK
+from captioning.evaluation.metrics import CiderD, DocumentFrequencies
+from captioning.network.model import CaptioningModel, Decoder
+from captioning.training.losses import self_critical_loss
+from captioning.training.train import TrainConfig, caption_loss
+
+
+class Samples(NamedTuple):
+    """Captions drawn from the model; sample n belongs to image n // samples."""
+
+    tokens: Tensor  # (N, T), with <end> where it was reached, then <pad>
+    log_probabilities: Tensor  # (N, T), of each token; 0 at <pad>
+
+
+def sample(decoder: Decoder, features: Tensor, samples: int, max_words: int) -> Samples:
+    """Draw ``samples`` captions for each image of features (B, L, C), word by word.
+
+    What decoding never writes is never drawn, and no caption is empty; the probabilities are of
+    what is left, as they are in the search. A caption that reaches ``max_words`` is cut there.
+    """
+    memory, state = decoder.start(features, samples)
+    last = torch.full((len(features) * samples,), START, device=features.device)
+    ended = torch.zeros_like(last, dtype=torch.bool)
+    drawn, log_probabilities = [], []
+    for position in range(max_words):
+        output, _, state = decoder.step(last, memory, state)
+        never = [PAD, START, UNK] if position else [PAD, START, UNK, END]
+        logits = (
+            decoder.vocabulary(output)
+            .float()
+            .index_fill(1, torch.tensor(never, device=last.device), -torch.inf)
+        )
+        of_all = logits.log_softmax(dim=-1)  # (N, V)
+        last = torch.multinomial(of_all.detach().exp(), 1).squeeze(1)
+        of_drawn = of_all.gather(1, last.unsqueeze(1)).squeeze(1)
+        drawn.append(last.masked_fill(ended, PAD))
+        log_probabilities.append(of_drawn.masked_fill(ended, 0.0))
+        ended = ended | (last == END)
+        if ended.all():
+            break
+    return Samples(torch.stack(drawn, dim=1), torch.stack(log_probabilities, dim=1))
+
+
+@contextmanager
+def without_dropout(decoder: Decoder) -> Iterator[None]:
+    """Draw captions as decoding would: what is rewarded is what will be said."""
+    training = decoder.training
+    decoder.eval()
+    try:
+        yield
+    finally:
+        decoder.train(training)
+
+
+class SelfCritical:
+    """The loss of self-critical training, for ``train.fit``.
+
+    ``captions`` are the encoded training captions of each photograph, beginning with ``<start>``:
+    they give the document frequencies. Rewards count ``<end>`` as a word, or captions would learn
+    to break off ("a man in a").
+    """
+
+    def __init__(self, captions: Iterable[Sequence[Sequence[int]]], max_words: int) -> None:
+        without_start = ([ids[1:] for ids in own] for own in captions)
+        self.frequencies = DocumentFrequencies.from_references(without_start)
+        self.max_words = max_words
+
+    def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
+        """The loss of one batch; the cross-entropy beside it sees the same features."""
+        features = network.features(batch.visual)  # (B, L, C)
+        with without_dropout(network.decoder):
+            drawn = sample(network.decoder, features, config.samples, self.max_words)
+        rewards = self.rewards(drawn.tokens, batch.targets, config.samples)
+        mask = drawn.tokens != PAD
+        loss = self_critical_loss(drawn.log_probabilities, mask, rewards, config.samples)
+        if config.cross_entropy == 0:
+            return loss
+        written = batch._replace(visual=features)
+        return loss + config.cross_entropy * caption_loss(network, written, config)
+
+    def rewards(self, tokens: Tensor, targets: Tensor, samples: int) -> Tensor:
+        """CIDEr-D (N,), 0 to 10, of captions (N, T) against their images' references (M, T')."""
+        references = _rows(targets)
+        images = len(tokens) // samples
+        each = len(references) // images
+        grouped = [references[each * image :][:each] for image in range(images)]
+        # A photograph with fewer captions than others has empty ones.
+        scorer = CiderD([[ids for ids in own if ids] for own in grouped], self.frequencies)
+        scores = [scorer.score(ids, place // samples) for place, ids in enumerate(_rows(tokens))]
+        return torch.tensor(scores, device=tokens.device)
+
+
+def _rows(tokens: Tensor) -> list[list[int]]:
+    """Captions (N, T) as lists without padding."""
+    return [[token for token in row if token != PAD] for row in tokens.tolist()]

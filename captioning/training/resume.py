@@ -1,0 +1,128 @@
+"""Going on with training that was interrupted, at the very step where it was."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+
+from captioning.files import remove_leftovers, write_beside
+from captioning.network.checkpoint import load_plain
+
+Record: TypeAlias = dict[str, Any]  # what is known of one epoch
+
+
+class ResumeError(ValueError):
+    """A resume file that does not fit the run; the message says what to do."""
+
+
+class Stateful(Protocol):
+    """A network, an optimiser or a schedule: what changes while a network learns."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+@dataclass
+class Progress:
+    """How far a stage of training has come."""
+
+    records: list[Record] = field(default_factory=list)  # of the whole epochs
+    losses: list[float] = field(default_factory=list)  # of the steps of the epoch under way
+    seconds: float = 0.0  # that these steps have taken
+
+
+class ResumeFile:
+    """Keeps the whole state of a stage: its parts, the random states, and its progress.
+
+    ``parts`` are saved and put back under their names. ``settings`` are what a resumed run must
+    have in common with the one before it. Between epochs the file is written whenever ``every``
+    seconds have passed. Nothing else may write the same ``path``.
+    """
+
+    def __init__(
+        self, path: Path, parts: Mapping[str, Stateful], settings: Record, every: float
+    ) -> None:
+        if not every >= 0:
+            raise ValueError(f"the time between saves must not be below 0, but is {every:g} s")
+        self.path, self.parts, self.settings, self.every = path, parts, settings, every
+        self.saved = time.monotonic()
+
+    def save(self, progress: Progress) -> None:
+        """Write the file anew."""
+        content = {
+            "settings": self.settings,
+            **{name: part.state_dict() for name, part in self.parts.items()},
+            "random": torch.get_rng_state(),
+            "random on devices": torch.cuda.get_rng_state_all(),
+            "records": progress.records,
+            "losses": progress.losses,
+            "seconds": progress.seconds,
+        }
+        write_beside(self.path, lambda temporary: torch.save(content, temporary))
+        self.saved = time.monotonic()
+
+    def save_if_due(self, progress: Progress) -> None:
+        """Write the file anew unless it is recent."""
+        if time.monotonic() - self.saved >= self.every:
+            self.save(progress)
+
+    def restore(self) -> Progress:
+        """Put back the state in the file, if there is one; returns how far it had come.
+
+        Raises ResumeError for a file that is damaged, or of other settings or other parts.
+        """
+        remove_leftovers(self.path)
+        if not self.path.exists():
+            return Progress()
+        try:
+            content = load_plain(self.path)
+            if content["settings"] != self.settings:
+                raise ValueError("other settings")
+            for name, part in self.parts.items():
+                part.load_state_dict(content[name])
+            torch.set_rng_state(content["random"])
+            if len(content["random on devices"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(content["random on devices"])
+            return Progress(
+                list(content["records"]), list(content["losses"]), float(content["seconds"])
+            )
+        except Exception as error:
+            raise ResumeError(
+                f"{self.path}: training cannot go on from this file, which is damaged or of "
+                "another recipe, data set or version; start anew with --restart, or give another "
+                "--name"
+            ) from error
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[threading.Event]:
+    """Within it, Ctrl-C sets the event that is yielded; only a second one raises.
+
+    For work that must not stop in the middle of a step. Where Ctrl-C is handled otherwise than
+    Python does, or not in this thread, it stays so.
+    """
+    asked = threading.Event()
+
+    def note(*_: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr)
+
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

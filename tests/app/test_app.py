@@ -1,0 +1,380 @@
+"""The app: its page run by Streamlit's own test harness, and its server as make app starts it."""
+
+import base64
+import io
+import json
+import os
+import tomllib
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from captioning.app.examples import examples
+from captioning.app.session import MOST_PHOTOGRAPHS
+from captioning.data.images import ImageConfig
+from captioning.inference.captioner import SHIPPED_MODEL, Captioner
+from captioning.inference.export import as_html
+from captioning.network.checkpoint import file_hash
+from tools.browser import serving
+
+ROOT = Path(__file__).resolve().parents[2]
+APP = ROOT / "streamlit_app.py"
+SECONDS = 60  # ample, for a machine that does other things too
+
+
+def photograph(kind="JPEG", width=120, height=80, seed=0):
+    """The bytes of a photograph of coloured blots."""
+    blots = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(blots).resize((width, height)).save(file, kind)
+    return file.getvalue()
+
+
+def page():
+    """The first page, freshly opened."""
+    return AppTest.from_file(APP, default_timeout=SECONDS).run()
+
+
+def upload(page, *files):
+    """The page after files, a name and bytes each, were given to it."""
+    page.file_uploader[0].set_value([(*file, "application/octet-stream") for file in files])
+    return page.run()
+
+
+def images(page):
+    """The images on the page, as the browser is told of them."""
+    return [image for element in page.get("image") for image in element.proto.imgs]
+
+
+def results(page):
+    """The images of the result: without those of the examples."""
+    return [image for image in images(page) if not image.alt.startswith("Example")]
+
+
+def texts(page):
+    """All that the page says outside its images."""
+    elements = (*page.title, *page.header, *page.markdown, *page.caption, *page.code)
+    return "\n".join(element.value for element in elements)
+
+
+def setting(page, kind, label):
+    """The widget of a kind with this label."""
+    (found,) = [widget for widget in getattr(page, kind) if widget.label == label]
+    return found
+
+
+@pytest.fixture
+def model(monkeypatch, checkpoint_path):
+    """The app's model is the tests' small one."""
+    monkeypatch.setenv("CAPTIONING_MODEL", str(checkpoint_path))
+
+
+# A model, or none -------------------------------------------------------------------------------
+
+
+def test_the_page_opens_and_waits_for_a_photograph(model):
+    opened = page()
+    assert not opened.exception
+    assert not opened.error
+    assert not opened.header
+    assert {".jpg", ".png", ".webp", ".tif"} <= set(opened.file_uploader[0].allowed_type)
+
+
+def test_formats_and_limits_are_said_before_they_are_met(model):
+    label = page().file_uploader[0].label
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert f"{config['server']['maxUploadSize']} MB" in label
+    assert f"{ImageConfig().max_megapixels:.0f} megapixels" in label
+    assert f"{MOST_PHOTOGRAPHS} at a time" in label
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "no such model file"), (b"a letter", "not a checkpoint")]
+)
+def test_without_a_model_the_page_says_what_to_do(monkeypatch, tmp_path, content, said):
+    path = tmp_path / "model.pth"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("CAPTIONING_MODEL", str(path))
+    opened = page()
+    assert not opened.exception
+    assert len(opened.error) == 1
+    assert str(path) in opened.error[0].value
+    assert said in opened.error[0].value
+    assert "train" in opened.error[0].value
+
+
+def test_a_model_that_comes_later_is_found(monkeypatch, tmp_path, checkpoint_path):
+    path = tmp_path / "model.pth"
+    monkeypatch.setenv("CAPTIONING_MODEL", str(path))
+    opened = page()
+    assert opened.error
+    path.symlink_to(checkpoint_path)
+    opened.run()
+    assert not opened.error
+    assert opened.file_uploader
+
+
+def test_another_model_can_be_chosen(model, captioner):
+    content = photograph()
+    shown = upload(page(), ("photo.jpg", content))
+    setting(shown, "selectbox", "Model").select(SHIPPED_MODEL).run()
+    assert not shown.exception
+    assert [header.value for header in shown.header] == [Captioner.load()(content).sentence]
+
+
+# A photograph -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_photograph_gives_its_caption_and_a_map_a_word(model, captioner, kind):
+    content = photograph(kind)
+    shown = upload(page(), (f"photo.{kind.lower()}", content))
+    expected = captioner(content)
+    assert not shown.exception
+    assert not shown.error
+    assert [header.value for header in shown.header] == [expected.sentence]
+    _, *maps = results(shown)
+    assert [image.caption.split(" · ")[0] for image in maps] == list(expected.words)
+    assert [image.caption.split(" · ")[1] for image in maps] == [
+        f"{probability:.0%}" for probability in expected.probabilities
+    ]
+
+
+def test_the_maps_say_in_words_where_the_model_looked(model, captioner):
+    content = photograph()
+    maps = results(upload(page(), ("photo.jpg", content)))[1:]
+    caption = captioner(content)
+    for index, image in enumerate(maps):
+        x, y = caption.peak(index)
+        assert f"{x:.0%} from the left" in image.alt
+        assert f"{y:.0%} from the top" in image.alt
+
+
+def test_choosing_a_word_shows_its_own_map(model, captioner):
+    content = photograph()
+    caption = captioner(content)
+    shown = upload(page(), ("photo.jpg", content))
+    assert len(caption.words) > 1
+    seen = set()
+    for place, word in enumerate(caption.words):
+        shown.button_group[0].set_value(place).run()
+        assert shown.button_group[0].value == place
+        large = results(shown)[0]
+        assert f"{caption.probabilities[place]:.0%}" in large.caption
+        assert f"“{word}”" in large.alt
+        seen.add(large.url)
+    assert len(seen) > 1
+
+
+def test_every_word_has_a_button_of_its_own(model, captioner):
+    content = photograph()
+    shown = upload(page(), ("photo.jpg", content))
+    options = shown.button_group[0].options
+    assert len(set(options)) == len(options)
+    assert [option.strip("\N{WORD JOINER}") for option in options] == list(captioner(content).words)
+
+
+def test_each_alternative_is_there_with_how_likely_it_is(model, captioner):
+    content = photograph()
+    shown = texts(upload(page(), ("photo.jpg", content)))
+    alternatives = captioner(content).alternatives
+    assert len(alternatives) == 3
+    for other in alternatives:
+        assert f"{other.sentence} (" in shown
+
+
+def test_the_search_begins_as_the_model_wishes_and_can_be_changed(model, captioner):
+    content = photograph()
+    shown = upload(page(), ("photo.jpg", content))
+    assert setting(shown, "slider", "Beam width").value == captioner.decoding.beam
+    assert setting(shown, "slider", "Length penalty").value == captioner.decoding.length_penalty
+    assert "Other captions it considered" in [element.value for element in shown.subheader]
+
+    setting(shown, "slider", "Beam width").set_value(1).run()
+    assert [header.value for header in shown.header] == [captioner(content, beam=1).sentence]
+    assert "Other captions it considered" not in [element.value for element in shown.subheader]
+
+    setting(shown, "slider", "Beam width").set_value(6)
+    setting(shown, "slider", "Length penalty").set_value(0.0).run()
+    expected = captioner(content, beam=6, length_penalty=0.0)
+    assert [header.value for header in shown.header] == [expected.sentence]
+
+
+def test_a_bare_caption_is_bare_everywhere(model, captioner):
+    content = photograph()
+    shown = upload(page(), ("photo.jpg", content))
+    assert captioner(content).sentence in [code.value for code in shown.code]
+    setting(shown, "toggle", "Write sentences").set_value(False).run()
+    expected = captioner(content)
+    assert [header.value for header in shown.header] == [expected.text]
+    plain, html = (code.value for code in shown.code)
+    assert (plain, html) == (expected.text, as_html("photo.jpg", expected.text))
+
+
+def test_the_overlay_can_be_as_strong_as_one_likes(model):
+    shown = upload(page(), ("photo.jpg", photograph()))
+    before = results(shown)[0].url
+    setting(shown, "slider", "Overlay strength").set_value(0.0).run()
+    assert results(shown)[0].url != before
+
+
+def test_an_unsure_caption_comes_with_a_warning(monkeypatch, tmp_path, checkpoint_path, captioner):
+    content = photograph()
+    confidence = captioner(content).confidence
+    path = tmp_path / "tiny.pth"
+    path.symlink_to(checkpoint_path)
+    monkeypatch.setenv("CAPTIONING_MODEL", str(path))
+    for least_sure, warned in ((confidence + 0.1, True), (confidence - 0.1, False)):
+        bins = [
+            {"probability": least_sure, "CIDEr-D": 20.0, "images": 20},
+            {"probability": least_sure, "CIDEr-D": 70.0, "images": 80},
+        ]
+        figures = {"sha256": file_hash(path), "calibration": {"of": "CIDEr-D", "bins": bins}}
+        (tmp_path / "results.json").write_text(json.dumps(figures))
+        os.utime(checkpoint_path, (0, 1000 * least_sure))  # so that it is loaded anew
+        shown = upload(page(), ("photo.jpg", content))
+        assert len(shown.warning) == warned
+        if warned:
+            assert "20 CIDEr-D on average, the others 70" in shown.warning[0].value
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000)])
+def test_a_strip_or_a_dot_is_shown_like_any_photograph(model, size):
+    shown = upload(page(), ("strip.png", photograph("PNG", *size)))
+    assert not shown.exception
+    assert len(shown.header) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no photograph", photograph()[:900]], ids=["empty", "text", "half"]
+)
+def test_a_broken_file_gives_a_sentence_and_the_page_goes_on(model, content):
+    shown = upload(page(), ("my_*photo*.jpg", content))
+    assert not shown.exception
+    assert not shown.header
+    (error,) = shown.error
+    assert error.value.startswith(r"my\_\*photo\*.jpg is")
+    assert error.value.endswith(".")
+
+    upload(shown, ("photo.jpg", photograph()))
+    assert not shown.error
+    assert len(shown.header) == 1
+
+
+def test_an_example_is_captioned_and_credited(model, captioner):
+    opened = page()
+    for example in examples():
+        assert example.credit in texts(opened)
+    setting(opened, "button", "Coffee").click().run()
+    expected = captioner(next(e.path for e in examples() if e.title == "Coffee"))
+    assert [header.value for header in opened.header] == [expected.sentence]
+
+
+# Many photographs -------------------------------------------------------------------------------
+
+
+FILES = [(f"{seed}.png", photograph("PNG", seed=seed)) for seed in range(9)]
+
+
+def table(page):
+    """The rows of the table of captions."""
+    (found,) = page.dataframe
+    return found.value.to_dict("records")
+
+
+def test_many_photographs_give_a_table_and_one_bad_file_spoils_none(model, captioner):
+    shown = upload(page(), *FILES[:4], ("bad.jpg", b"no photograph"), *FILES[4:])
+    assert not shown.exception
+    assert [error.value.split(" is ")[0] for error in shown.error] == ["bad.jpg"]
+    rows = table(shown)
+    assert [row["File"] for row in rows] == [name for name, _ in FILES]
+    expected = [caption.sentence for caption in captioner.stream(c for _, c in FILES)]
+    assert [row["Caption"] for row in rows] == expected
+    for row in rows:
+        kind, _, content = row["Photograph"].partition(",")
+        assert kind == "data:image/jpeg;base64"
+        Image.open(io.BytesIO(base64.b64decode(content))).verify()
+
+
+def test_each_of_many_can_be_looked_at(model, captioner):
+    shown = upload(page(), *FILES[:3])
+    setting(shown, "selectbox", "Photograph").select_index(2).run()
+    assert [header.value for header in shown.header] == [captioner(FILES[2][1]).sentence]
+
+
+def test_files_of_one_name_are_told_apart(model):
+    shown = upload(page(), ("a.png", FILES[0][1]), ("a.png", FILES[1][1]))
+    assert [row["File"] for row in table(shown)] == ["a.png", "a (2).png"]
+
+
+def test_more_than_the_page_takes_are_put_off_politely(model, monkeypatch):
+    many = [(f"{i}.png", FILES[i % 9][1]) for i in range(MOST_PHOTOGRAPHS + 2)]
+    shown = upload(page(), *many)
+    assert not shown.exception
+    assert f"first {MOST_PHOTOGRAPHS} of {len(many)}" in shown.warning[0].value
+    assert len(table(shown)) == MOST_PHOTOGRAPHS
+
+
+# The other pages --------------------------------------------------------------------------------
+
+
+def opened_at(name):
+    """Another page, by itself."""
+    code = f"from captioning.app import {name}_page\n{name}_page.main()\n"
+    return AppTest.from_string(code, default_timeout=SECONDS).run()
+
+
+def test_the_evaluation_shows_the_shipped_models_figures(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    shown = opened_at("evaluation")
+    assert not shown.exception
+    figures = json.loads(SHIPPED_MODEL.with_name("results.json").read_text())
+    rows = {row["Figure"]: row for table in shown.table for row in table.value.to_dict("records")}
+    for name in ("BLEU-4", "CIDEr-D", "ROUGE-L"):
+        assert rows[name]["Value"] == f"{figures['metrics'][name]:.1f}"
+    assert "bleu_scorer.py" in shown.info[0].value  # no gallery here yet
+
+
+def test_the_evaluation_shows_what_was_measured_here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("metrics", "plots"):
+        (tmp_path / "results" / folder).mkdir(parents=True)
+    figures = {"name": "mine", "metrics": {"BLEU-4": 12.34}, "images": 7, "split": "dev"}
+    path = tmp_path / "results" / "metrics" / "mine.json"
+    path.write_text(json.dumps(figures | {"command": "python bleu_scorer.py --name mine"}))
+    path.with_name("other.json").write_text("[1]")  # no evaluation, and no obstacle
+    (tmp_path / "results" / "plots" / "mine.html").write_text("<p>The report</p>")
+    shown = opened_at("evaluation")
+    shown.selectbox[0].select_index(1).run()
+    assert not shown.exception
+    assert not shown.info
+    assert [t.value.to_dict("records")[0]["Value"] for t in shown.table] == ["12.3"]
+    assert "--name mine" in texts(shown)
+
+
+def test_the_third_page_is_the_model_card():
+    shown = opened_at("about")
+    assert not shown.exception
+    assert "Biases" in texts(shown)
+
+
+# The server -------------------------------------------------------------------------------------
+
+
+def test_the_server_starts_and_is_well(checkpoint_path):
+    with serving(CAPTIONING_MODEL=str(checkpoint_path)) as (address, _):
+        for path, said in (("/_stcore/health", "ok"), ("", "<html")):
+            with urllib.request.urlopen(address + path, timeout=SECONDS) as reply:
+                assert said in reply.read().decode()
+
+
+def test_the_server_asks_nothing_and_tells_nobody():
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["address"] == "localhost"
+    assert config["server"]["headless"] is True
+    assert config["browser"]["gatherUsageStats"] is False

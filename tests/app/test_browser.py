@@ -1,0 +1,239 @@
+"""The app in a real browser, at the width of a laptop and of a telephone, in light and dark."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from captioning.app.examples import examples
+from captioning.data.caption_files import read_captions
+from captioning.inference.captioner import Captioner
+from tools.browser import CHROMIUM, chromium, opened, put_in, serving, settled, whole
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+VIEWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+VISITORS = 10
+# As /proc/net writes them.
+LISTENING, LOOPBACK = "0A", ("0100007F", "00000000000000000000000001000000")
+BROKEN = {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": b"no photograph"}
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    """The model that ships: what the app opens with."""
+    return Captioner.load()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The running app: its address, its process, and its folder for temporary files."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with serving(TMPDIR=str(folder)) as (address, process):
+        yield address, process, folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
+def page(request, browser, server):
+    """The app, freshly opened, in one of the four views."""
+    found = opened(browser, server[0], *request.param)
+    yield found
+    found.context.close()
+
+
+def photograph(seed):
+    """A photograph as the browser sends it: a part of an example, each another one."""
+    with Image.open(examples()[seed % 4].path) as image:
+        left = 10 * seed
+        part = image.convert("RGB").crop((left, 0, left + 250, 250))
+    file = io.BytesIO()
+    part.save(file, "JPEG")
+    return {"name": f"photo{seed}.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()}
+
+
+def headline(page):
+    """The caption at the top."""
+    page.locator("h2").first.wait_for()
+    settled(page)
+    return page.locator("h2").first.inner_text()
+
+
+def test_a_photograph_is_captioned_and_a_word_shows_where_it_looked(page, captioner):
+    sent = photograph(0)
+    put_in(page, sent)
+    caption = captioner(sent["buffer"])
+    assert headline(page) == caption.sentence
+    large = page.locator("[data-testid=stImage] img[alt^='The photograph, lit']").first
+    before = large.evaluate("image => image.src")
+    buttons = page.get_by_role("radio")
+    assert buttons.count() == len(caption.words)
+    buttons.nth(len(caption.words) - 1).click()
+    page.wait_for_function(
+        "before => document.querySelector(\"img[alt^='The photograph, lit']\").src != before",
+        arg=before,
+    )
+    assert f"“{caption.words[-1]}”" in large.get_attribute("alt")
+
+
+def test_nothing_sticks_out_and_a_checker_of_accessibility_finds_nothing(page):
+    from axe_playwright_python.sync_playwright import Axe
+
+    put_in(page, photograph(0), photograph(1))
+    page.get_by_text("Copy and keep").wait_for()
+    settled(page)
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    for image in page.locator("[data-testid=stImage] img").all():
+        assert image.get_attribute("alt")
+    whole(page)
+    found = Axe().run(page, context="[data-testid=stMain]", options={"runOnly": ["wcag2aa"]})
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_broken_file_is_named_and_the_page_goes_on(page, captioner):
+    put_in(page, BROKEN)
+    error = page.get_by_role("alert")
+    error.wait_for()
+    assert "broken.jpg is not an image of a kind that can be read" in error.inner_text()
+    sent = photograph(1)
+    put_in(page, sent)
+    assert headline(page)
+    assert "broken.jpg" in page.get_by_role("alert").first.inner_text()
+    page.get_by_text(captioner(sent["buffer"]).sentence).first.wait_for()
+
+
+def test_captions_are_edited_and_kept_as_a_file_that_training_reads(page, tmp_path):
+    sent = [photograph(seed) for seed in range(2)]
+    put_in(page, *sent, BROKEN)
+    table = page.locator("[data-testid=stDataFrame] .dvn-scroller").first
+    table.wait_for()
+    settled(page)
+    # The table is drawn, not written: a person finds the first caption with eyes and mouse.
+    table.scroll_into_view_if_needed()
+    table.dblclick(position={"x": 160, "y": 36 + 36})
+    editor = page.locator(".gdg-input")
+    editor.fill('A "fine", edited caption.')
+    editor.press("Enter")
+    settled(page)
+    with page.expect_download() as download:
+        page.get_by_text("Captions as CSV").click()
+    path = tmp_path / "captions.csv"
+    download.value.save_as(path)
+    rows = list(csv.DictReader(path.open(newline="", encoding="utf-8")))
+    assert [row["image"] for row in rows] == ["photo0.jpg", "photo1.jpg"]
+    assert rows[0]["caption"] == 'A "fine", edited caption.'
+    for one in sent:
+        (tmp_path / one["name"]).write_bytes(one["buffer"])
+    assert len(read_captions(path, tmp_path).photographs) == 2
+
+
+def test_the_figure_and_the_json_can_be_kept(browser, server, tmp_path):
+    page = opened(browser, server[0])
+    put_in(page, photograph(2))
+    for label, kind in (("Attention as PNG", "PNG"), ("All figures as JSON", "json")):
+        with page.expect_download() as download:
+            page.get_by_text(label).click()
+        path = tmp_path / kind
+        download.value.save_as(path)
+        if kind == "PNG":
+            assert Image.open(path).format == "PNG"
+        else:
+            assert '"file": "photo2.jpg"' in path.read_text(encoding="utf-8")
+    page.context.close()
+
+
+def test_the_keyboard_reaches_the_words(browser, server):
+    page = opened(browser, server[0])
+    put_in(page, photograph(0))
+    headline(page)
+    page.get_by_role("radio").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    settled(page)
+    chosen = page.locator("[role=radio][aria-checked=true]")
+    assert chosen.count() == 1
+    assert page.get_by_role("radio").nth(1).get_attribute("aria-checked") == "true"
+    page.context.close()
+
+
+def test_the_camera_takes_a_photograph(browser, server):
+    page = opened(browser, server[0])
+    page.get_by_role("tab", name="Camera").click()
+    page.get_by_text("Switch the camera on").click()
+    # Before the first frame there is nothing to take.
+    page.wait_for_function("document.querySelector('video')?.readyState >= 2")
+    page.get_by_role("button", name="Take Photo").click()
+    assert headline(page).endswith(".")
+    page.context.close()
+
+
+def test_what_was_put_in_is_still_there_after_a_look_at_another_page(browser, server):
+    page = opened(browser, server[0])
+    put_in(page, photograph(0))
+    caption = headline(page)
+    page.get_by_role("link", name="Evaluation").click()
+    page.get_by_text("How well does it do?").wait_for()
+    page.get_by_role("link", name="Caption").click()
+    page.get_by_text("What is in the picture?").wait_for()
+    assert headline(page) == caption
+    page.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["evaluation", "about"])
+def test_a_page_opened_by_its_address_is_the_same_page(browser, server, name, width):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.goto(f"{server[0]}/{name}")
+    page.locator("h1").first.wait_for()
+    settled(page)
+    assert page.get_by_role("link", name="streamlit app").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    context.close()
+
+
+def test_ten_visitors_at_once_get_their_own_captions(browser, server, captioner):
+    sent = [photograph(seed) for seed in range(VISITORS)]
+    pages = [opened(browser, server[0]) for _ in sent]
+    for page, one in zip(pages, sent, strict=True):
+        put_in(page, one)
+    found = [headline(page) for page in pages]
+    assert found == [captioner(one["buffer"]).sentence for one in sent]
+    assert len(set(found)) > VISITORS // 2
+    for page in pages:
+        page.context.close()
+
+
+def test_nothing_of_an_upload_is_written_to_disk(browser, server):
+    address, process, folder = server
+    page = opened(browser, address)
+    put_in(page, photograph(3))
+    headline(page)
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    open_files = [link.readlink() for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+    assert [path for path in open_files if re.search(r"\.(jpe?g|png)$", str(path))] == []
+    page.context.close()
+
+
+def test_the_server_listens_to_this_machine_alone(server):
+    port = int(server[0].rpartition(":")[2])
+    assert listening_at(port) == {"127.0.0.1"}
+
+
+def listening_at(port):
+    """The addresses that something listens at; IPv6's loopback counts as IPv4's."""
+    found = set()
+    for kind in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            address, _, number = local.partition(":")
+            if state == LISTENING and int(number, 16) == port:
+                found.add("127.0.0.1" if address in LOOPBACK else address)
+    return found

@@ -1,0 +1,236 @@
+"""Words: the tokeniser against NLTK and its own inverse, the vocabulary against its promises."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from nltk.tokenize import TreebankWordTokenizer
+
+from captioning.data.vocab import (
+    END,
+    PAD,
+    SPECIAL_TOKENS,
+    START,
+    UNK,
+    Vocabulary,
+    detokenize,
+    mirrored,
+    tokenize,
+)
+
+several = settings(max_examples=150, deadline=None, database=None)
+
+CLITICS = ("n't", "'s", "'m", "'d", "'ll", "'re", "'ve")
+WORDS = ("man", "they", "it", "could", "dog", "t-shirt", "o'clock", "1,000", "u.s", "café", "犬")
+
+# Text like captions, any text at all, and text made to confuse: clitics and joints next to joints.
+pieces = st.sampled_from([*CLITICS, *"ans'-.,&_ `I😀", "\u2019", "can't", "N'T", "\n", "É", "1"])
+texts = st.one_of(
+    st.lists(st.sampled_from([*WORDS, *CLITICS, ".", ","])).map(" ".join),
+    st.lists(pieces, max_size=12).map("".join),
+    st.text(),
+)
+
+
+def treebank(text):
+    return TreebankWordTokenizer().tokenize(text)
+
+
+def alphanumeric(text):
+    return [character for character in text if character.isalnum()]
+
+
+# tokenize ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a man's dog", "a man 's dog"),
+        ("they don't know", "they do n't know"),
+        ("it's a t-shirt", "it 's a t-shirt"),
+        ("we're sure they'll go", "we 're sure they 'll go"),
+        ("i'm sure i've won and i'd stay", "i 'm sure i 've won and i 'd stay"),
+        ("the boys' ball", "the boys ball"),
+        ("1,000 people at 5 o'clock", "1,000 people at 5 o'clock"),
+        ("black-and-white dogs", "black-and-white dogs"),
+    ],
+)
+def test_contractions_split_as_nltk_splits_them(text, expected):
+    assert tokenize(text) == expected.split()
+    assert tokenize(text) == [token for token in treebank(text) if token != "'"]
+
+
+@several
+@given(st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(["", *CLITICS]))))
+def test_words_with_clitics_split_as_nltk_splits_them(words):
+    text = " ".join(word + clitic for word, clitic in words)
+    assert tokenize(text) == treebank(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A Dog RUNS .", "a dog runs"),
+        ('A sign says " stop " , loudly !', "a sign says stop loudly"),
+        ("the man\u2019s dog didn\u2019t bark", "the man 's dog did n't bark"),  # curly
+        ("a man`s dog", "a man 's dog"),
+        ("two dogs 🐕 run…", "two dogs run"),
+        ("snake_case", "snake case"),
+        ("Ein Café in Zürich", "ein café in zürich"),
+        ("wait... what?!", "wait what"),
+        ("he shouldn't've", "he should n't 've"),
+        ("", ""),
+        (" . , ' - _ ", ""),
+    ],
+)
+def test_case_punctuation_and_unicode(text, expected):
+    assert tokenize(text) == expected.split()
+
+
+@several
+@given(texts)
+@example("a'sn't")
+@example("an'tn't")
+@example("'s 's n't n't")
+def test_tokens_tokenise_to_themselves(text):
+    tokens = tokenize(text)
+    assert tokenize(" ".join(tokens)) == tokens
+
+
+@several
+@given(texts)
+def test_no_letter_or_digit_is_lost_or_moved(text):
+    assert alphanumeric("".join(tokenize(text))) == alphanumeric(text.lower())
+
+
+@several
+@given(texts)
+def test_tokens_are_lower_case_words_without_punctuation_around_them(text):
+    for token in tokenize(text):
+        assert token == token.lower()
+        assert token[-1].isalnum()
+        assert token[0].isalnum() or token in CLITICS
+        assert set(token) - set(alphanumeric(token)) <= set("-.,'&")
+
+
+# detokenize -------------------------------------------------------------------------------------
+
+
+@several
+@given(texts)
+@example("n't n't 's")
+@example("a man's dog, and he doesn't")
+def test_detokenized_text_tokenises_to_the_same_tokens(text):
+    tokens = tokenize(text)
+    assert tokenize(detokenize(tokens)) == tokens
+
+
+@pytest.mark.parametrize(
+    "english",
+    [
+        "a man's dog",
+        "they don't know it's a t-shirt",
+        "1,000 people can't be wrong",
+        "we're two o'clock people",
+        "dog",
+        "",
+    ],
+)
+def test_english_comes_back_as_it_was(english):
+    assert detokenize(tokenize(english)) == english
+
+
+# Vocabulary -------------------------------------------------------------------------------------
+
+captions = st.lists(st.lists(st.sampled_from("abcde"), max_size=5), max_size=8)
+
+
+def vocabulary_of(words):
+    return Vocabulary((*SPECIAL_TOKENS, *words.split()))
+
+
+def test_the_special_tokens_have_the_ids_that_checkpoints_rely_on():
+    assert (PAD, START, END, UNK) == (0, 1, 2, 3)
+    assert SPECIAL_TOKENS == ("<pad>", "<start>", "<end>", "<unk>")
+    assert Vocabulary.build([]).words == SPECIAL_TOKENS
+
+
+def test_words_stand_by_frequency_then_alphabet():
+    built = Vocabulary.build([["dog", "cat"], ["cat", "ant"], ["bee"]], min_count=1)
+    assert built.words[4:] == ("cat", "ant", "bee", "dog")
+
+
+@several
+@given(captions, st.integers(1, 5))
+def test_exactly_the_frequent_words_are_known(captions, min_count):
+    counts = Counter(word for caption in captions for word in caption)
+    expected = {word for word in counts if counts[word] >= min_count}
+    assert set(Vocabulary.build(captions, min_count).words[4:]) == expected
+
+
+@several
+@given(captions.flatmap(lambda own: st.tuples(st.just(own), st.permutations(own))))
+def test_the_order_of_the_captions_changes_nothing(both):
+    captions, shuffled = both
+    backwards = [caption[::-1] for caption in shuffled]
+    assert Vocabulary.build(backwards, 2) == Vocabulary.build(captions, 2)
+
+
+@several
+@given(st.lists(st.sampled_from(["a", "dog", "'s", "ball"])))
+def test_known_words_come_back_from_their_ids(tokens):
+    vocabulary = vocabulary_of("a dog 's ball")
+    assert vocabulary.decode(vocabulary.encode(tokens)) == tokens
+
+
+def test_ids_are_places():
+    vocabulary = vocabulary_of("a dog")
+    assert vocabulary.encode(["a", "dog"]) == [4, 5]
+    assert len(vocabulary) == 6
+
+
+def test_unknown_words_become_unk():
+    vocabulary = vocabulary_of("a dog")
+    assert vocabulary.encode(["a", "zebra"]) == [4, UNK]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ((), "must begin with"),
+        (("a", "dog"), "must begin with"),
+        (("<start>", "<pad>", "<end>", "<unk>", "a"), "must begin with"),
+        (SPECIAL_TOKENS[:3], "must begin with"),
+        ((*SPECIAL_TOKENS, "a", "dog", "a"), "twice"),
+        ((*SPECIAL_TOKENS, "<end>"), "twice"),
+    ],
+)
+def test_an_invalid_vocabulary_is_refused(words, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        Vocabulary(words)
+
+
+# Mirrored captions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("caption", "mirror"),
+    [
+        ("the dog on the left", "the dog on the right"),
+        ("from right to left", "from left to right"),
+        ("a left-handed batter", "a right-handed batter"),
+        ("leftover bright lefty", "leftover bright lefty"),
+    ],
+)
+def test_left_and_right_change_places_in_a_mirror(caption, mirror):
+    assert mirrored(caption.split()) == mirror.split()
+
+
+@several
+@given(texts)
+def test_a_mirror_of_a_mirror_is_what_was(text):
+    tokens = tokenize(text)
+    assert mirrored(mirrored(tokens)) == tokens
+    assert len(mirrored(tokens)) == len(tokens)

@@ -1,0 +1,57 @@
+"""When a caption is one to check."""
+
+import json
+
+import pytest
+
+from captioning.evaluation.calibration import Calibration
+from captioning.inference.captioner import SHIPPED_MODEL
+from captioning.network.checkpoint import file_hash
+
+
+def section(*bins):
+    """A calibration section; each bin is its probability, its score and its photographs."""
+    rows = [{"probability": p, "CIDEr-D": score, "images": count} for p, score, count in bins]
+    return {"sha256": "abc", "calibration": {"of": "CIDEr-D", "bins": rows}}
+
+
+def test_the_least_sure_fifth_is_doubtful():
+    tenths = [(0.1 * k, 10.0 * k, 10) for k in range(1, 11)]
+    found = Calibration.from_figures(section(*reversed(tenths)))
+    assert found.threshold == pytest.approx(0.25)
+    assert found.doubtful == pytest.approx(15)
+    assert found.others == pytest.approx(sum(10 * k for k in range(3, 11)) / 8)
+    assert found.doubts(0.2)
+    assert not found.doubts(0.3)
+
+
+def test_bins_count_by_their_photographs():
+    found = Calibration.from_figures(section((0.2, 10, 30), (0.4, 20, 10), (0.6, 50, 30)))
+    assert found.threshold == pytest.approx(0.3)  # one bin at least
+    assert found.others == pytest.approx((20 * 10 + 50 * 30) / 40)
+
+
+@pytest.mark.parametrize("figures", [{}, section(), section((0.5, 10, 5))])
+def test_without_bins_nothing_is_doubted(figures):
+    assert Calibration.from_figures(figures) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"sha256": "abc", "calibration": {"bins": [1]}}'])
+def test_a_damaged_file_is_none(tmp_path, text):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    assert Calibration.read(path, "abc") is None
+    assert Calibration.read(tmp_path / "missing.json", "abc") is None
+
+
+def test_figures_of_another_model_do_not_count(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(section((0.2, 10, 20), (0.5, 50, 80))))
+    assert Calibration.read(path, "abc").doubtful == 10
+    assert Calibration.read(path, "abd") is None
+
+
+def test_the_model_that_ships_is_calibrated():
+    found = Calibration.read(SHIPPED_MODEL.with_name("results.json"), file_hash(SHIPPED_MODEL))
+    assert found.doubtful < found.others
+    assert 0 < found.threshold < 1

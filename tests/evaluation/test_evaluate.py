@@ -1,0 +1,229 @@
+"""The figures of an evaluation against a network small enough to be computed by hand.
+
+It is a table of the next word's probabilities given the last word alone, whatever the photograph.
+"""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import f1_score
+
+from captioning.data.caption_files import Photograph
+from captioning.data.dataset import Batch, CaptionDataset, Features, Pixels, batches
+from captioning.data.images import ImageConfig
+from captioning.data.vocab import PAD, SPECIAL_TOKENS, Vocabulary, tokenize
+from captioning.evaluation.evaluate import Forced, evaluate, teacher_forced
+from captioning.evaluation.metrics import caption_scores
+from captioning.inference.decode import DecodeConfig
+from captioning.inference.engine import TorchEngine
+
+WORDS = (*SPECIAL_TOKENS, "a", "dog", "runs", "cat")
+VOCABULARY = Vocabulary(WORDS)
+
+# After each word: how likely the words are that can follow; nothing else can.
+NEXT = {
+    "<start>": {"a": 0.5, "dog": 0.25, "cat": 0.25},
+    "a": {"dog": 0.6, "cat": 0.4},
+    "dog": {"runs": 0.75, "<end>": 0.25},
+    "cat": {"<end>": 0.5, "runs": 0.25, "dog": 0.25},
+    "runs": {"<end>": 1.0},
+}
+
+
+def table():
+    """The natural log-probabilities (V, V): row after which word, column which word."""
+    found = torch.full((len(WORDS), len(WORDS)), 1e-9)
+    for word, following in NEXT.items():
+        for other, probability in following.items():
+            found[WORDS.index(word), WORDS.index(other)] = probability
+    return found.log()
+
+
+class TableEngine:
+    """An engine that looks the next word up; logits are log-probabilities plus a constant."""
+
+    def encode(self, images):
+        return images.flatten(2).transpose(1, 2)
+
+    def teacher_force(self, features, tokens):
+        return table()[tokens] + 3.0, torch.ones(*tokens.shape, features.shape[1])
+
+    def start(self, features):
+        return len(features)
+
+    def step(self, tokens, state):
+        return table()[tokens], torch.ones(len(tokens), 1), state
+
+    def reorder(self, state, index):
+        return state
+
+    def keep(self, state, images):
+        return state
+
+
+def photograph(name, *captions):
+    return Photograph(name, None, captions)
+
+
+PHOTOGRAPHS = [
+    photograph("1", "a dog runs"),
+    photograph("2", "a cat", "a dog"),
+    photograph("3", "cat runs", "dog", "a cat dog runs"),
+    photograph("4", "a dog runs", "dog"),
+    photograph("5", "dog runs", "cat"),
+]
+
+
+def batches_of(photographs, size):
+    features = torch.zeros(len(photographs), 3, 2)
+    dataset = CaptionDataset(photographs, VOCABULARY, lambda index: features[index], 100)
+    return batches(dataset, size)
+
+
+def transitions(photographs):
+    """Every (last word, next word) of the captions."""
+    for one in photographs:
+        for caption in one.captions:
+            words = ["<start>", *caption.split(), "<end>"]
+            yield from pairwise(words)
+
+
+def figures_of(photographs, size=2):
+    loader = batches_of(photographs, size)
+    return evaluate(TableEngine(), photographs, loader, VOCABULARY, DecodeConfig(beam=1)).figures
+
+
+def test_a_single_caption_by_hand():
+    # a dog runs <end>: probabilities 1/2, 6/10, 3/4, 1, each the likeliest.
+    figures = figures_of([photograph("1", "a dog runs")])
+    assert figures["loss"] == pytest.approx(-math.log(0.5 * 0.6 * 0.75) / 4)
+    assert figures["accuracy"] == 100
+    # dog <end>: 1/4 and 1/4, neither the likeliest, both among the first five.
+    figures = figures_of([photograph("1", "dog")])
+    assert figures["loss"] == pytest.approx(math.log(4))
+    assert figures["accuracy"] == 0
+    assert figures["accuracy top-5"] == 100
+
+
+def test_the_loss_is_the_mean_over_all_words_not_over_batches():
+    losses = [-math.log(NEXT[last][word]) for last, word in transitions(PHOTOGRAPHS)]
+    loss = sum(losses) / len(losses)
+    assert figures_of(PHOTOGRAPHS, size=1)["loss"] == pytest.approx(loss, rel=1e-5)
+    means = [figures_of([one])["loss"] for one in PHOTOGRAPHS]
+    assert abs(sum(means) / len(means) - loss) > 0.01  # so that the one is not the other here
+
+
+def test_accuracy_and_f1_are_over_all_words():
+    pairs = list(transitions(PHOTOGRAPHS))
+    truth = [word for _, word in pairs]
+    guesses = [max(NEXT[last], key=NEXT[last].get) for last, _ in pairs]
+    correct = sum(guess == word for guess, word in zip(guesses, truth, strict=True))
+    figures = figures_of(PHOTOGRAPHS)
+    occurring = sorted(set(truth))
+    macro, weighted = (
+        f1_score(truth, guesses, labels=occurring, average=average, zero_division=0)
+        for average in ("macro", "weighted")
+    )
+    assert figures["accuracy"] == pytest.approx(100 * correct / len(pairs))
+    assert 0 < figures["accuracy"] < 100
+    assert figures["F1 macro"] == pytest.approx(100 * macro)
+    assert figures["F1 weighted"] == pytest.approx(100 * weighted)
+
+
+def test_top_5_counts_the_five_likeliest_words():
+    # The fifth likeliest word after each is one that never follows, so the rest are misses.
+    logits = torch.tensor([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]).expand(1, 8, 8)
+
+    class Constant(TableEngine):
+        def teacher_force(self, features, tokens):
+            return logits[:, : tokens.shape[1]], None
+
+    targets = torch.tensor([[1, 2, 3, 4, 5, 6, 7, PAD]])
+    forced = teacher_forced(Constant(), torch.zeros(1, 1, 1), Batch(None, targets, targets), 8)
+    assert forced.figures()["accuracy top-5"] == pytest.approx(100 * 4 / 7)  # ids 1 to 4
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_the_size_of_the_batches_changes_nothing(size):
+    assert figures_of(PHOTOGRAPHS, size) == pytest.approx(figures_of(PHOTOGRAPHS, 4), rel=1e-6)
+
+
+def test_captions_are_decoded_and_scored_photograph_by_photograph():
+    found = evaluate(
+        TableEngine(), PHOTOGRAPHS, batches_of(PHOTOGRAPHS, 2), VOCABULARY, DecodeConfig(beam=3)
+    )
+    # Probability 0.225; the next are "dog runs" with 0.1875 and "cat" with 0.125.
+    assert found.captions == ["a dog runs"] * 5
+    references = [[tokenize(caption) for caption in one.captions] for one in PHOTOGRAPHS]
+    expected = caption_scores([["a", "dog", "runs"]] * 5, references)
+    assert {name: found.figures[name] for name in expected} == expected
+    assert {"loss", "accuracy", "accuracy top-5", "F1 macro", "F1 weighted"} <= set(found.figures)
+
+
+def test_the_search_settings_are_used():
+    short = evaluate(
+        TableEngine(),
+        PHOTOGRAPHS[:1],
+        batches_of(PHOTOGRAPHS[:1], 1),
+        VOCABULARY,
+        DecodeConfig(beam=1, max_words=2),
+    )
+    assert short.captions == ["a dog"]
+
+
+def test_each_target_is_of_its_photograph():
+    forced = evaluate(
+        TableEngine(), PHOTOGRAPHS, batches_of(PHOTOGRAPHS, 2), VOCABULARY, DecodeConfig(beam=1)
+    ).forced
+    for place, one in enumerate(PHOTOGRAPHS):
+        words = [WORDS[target] for target in forced.targets[forced.photographs == place]]
+        assert sorted(words) == sorted(word for _, word in transitions([one]))
+    losses = [-math.log(NEXT[last][word]) for last, word in transitions(PHOTOGRAPHS[3:4])]
+    assert forced.losses[forced.photographs == 3].sum() == pytest.approx(sum(losses), rel=1e-5)
+
+
+def test_each_batch_can_be_looked_at():
+    seen = []
+    evaluate(
+        TableEngine(),
+        PHOTOGRAPHS,
+        batches_of(PHOTOGRAPHS, 2),
+        VOCABULARY,
+        DecodeConfig(beam=2),
+        look=lambda features, found: seen.append((len(features), [len(each) for each in found])),
+    )
+    assert seen == [(2, [2, 2]), (2, [2, 2]), (1, [2])]
+
+
+def test_nothing_measured_has_figures_too():
+    assert set(Forced.nothing(8).figures().values()) == {0.0}
+
+
+def test_pixels_and_features_of_a_network_have_the_same_figures(network, checkpoint, tmp_path):
+    """The real network: evaluation encodes pixels itself, and takes features as they are."""
+    random = np.random.default_rng(0)
+    photographs = []
+    for i, caption in enumerate(["a man runs", "two dog on grass play", "a red ball"]):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(random.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
+        photographs.append(Photograph(path.name, path, (caption,)))
+    engine, vocabulary = TorchEngine(network), checkpoint.vocabulary
+    pixels = Pixels(photographs, ImageConfig(size=64))
+    features = Features(engine.encode(torch.stack([pixels(i) for i in range(3)])).numpy())
+    found = [
+        evaluate(
+            engine,
+            photographs,
+            batches(CaptionDataset(photographs, vocabulary, visual, 20), 2),
+            vocabulary,
+            DecodeConfig(beam=2),
+        )
+        for visual in (pixels, features)
+    ]
+    assert found[0].captions == found[1].captions
+    assert found[0].figures == pytest.approx(found[1].figures, rel=1e-4)
+    assert 0 < found[0].figures["loss"] < 100

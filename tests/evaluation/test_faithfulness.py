@@ -1,0 +1,179 @@
+"""The test of attention against a slow one, a model that looks, and one that was trained blind."""
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from captioning.data.dataset import Batch
+from captioning.data.vocab import END, START, Vocabulary
+from captioning.evaluation.evaluate import TOKENS
+from captioning.evaluation.faithfulness import FUNCTION_WORDS, SHARE, AttentionProbe
+from captioning.evaluation.uncertainty import figures_of, intervals
+from captioning.inference.decode import DecodeConfig, Hypothesis, beam_search
+from captioning.inference.engine import TorchEngine
+from captioning.network.model import ENCODER_CHANNELS, CaptioningModel, Memory, ModelConfig
+from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
+
+OBJECTS = 6
+FIRST = 5  # the id of the first object's word; 4 is "a"
+PLACES = 16
+LOOKS = torch.Generator()
+
+
+def scenes(count, seed):
+    """Features (B, L, C) of two objects at two places, and which of them is marked (B,).
+
+    The marked one is to be named. The mean feature knows both and the mark but not which of them
+    has it, so that only a model that looks can tell.
+    """
+    random = torch.Generator().manual_seed(seed)
+    *looks, mark = torch.rand(OBJECTS + 1, ENCODER_CHANNELS, generator=LOOKS.manual_seed(0))
+    kinds = torch.rand(count, OBJECTS, generator=random).argsort(dim=1)[:, :2]  # (B, 2)
+    places = torch.rand(count, PLACES, generator=random).argsort(dim=1)[:, :2]  # (B, 2)
+    features = 0.1 * torch.rand(count, PLACES, ENCODER_CHANNELS, generator=random)
+    rows = torch.arange(count)
+    for object_ in (0, 1):
+        features[rows, places[:, object_]] += torch.stack(looks)[kinds[:, object_]]
+    features[rows, places[:, 0]] += mark
+    return features, kinds[:, 0]
+
+
+def trained(blind):
+    """A small decoder that says "a <object>"; a blind one saw the features of other scenes."""
+    torch.manual_seed(1)
+    network = CaptioningModel(ModelConfig(FIRST + OBJECTS, 16, 32, 32, dropout=0.0))
+    config = TrainConfig(40, 32, 3e-3, attention_penalty=0.0, label_smoothing=0.0)
+    optimizer = make_optimizer(network, config)
+    schedule = LambdaLR(optimizer, lambda step: 1.0)
+    features, kinds = scenes(256, seed=1)
+    tokens = torch.stack(
+        [torch.full_like(kinds, i) for i in (START, 4)]
+        + [FIRST + kinds, torch.full_like(kinds, END)],
+        dim=1,
+    )
+    for _ in range(config.epochs):
+        order = torch.randperm(len(kinds))
+        seen = features[torch.randperm(len(kinds))] if blind else features[order]
+        parts = zip(seen.split(32), tokens[order].split(32), strict=True)
+        batches = [Batch(visual, ids[:, :-1], ids[:, 1:]) for visual, ids in parts]
+        train_one_epoch(network, batches, optimizer, schedule, config)
+    return network.eval()
+
+
+def probed(network, count=300):
+    """The probe after new scenes, and how many of them were named rightly."""
+    features, kinds = scenes(count, seed=2)
+    engine = TorchEngine(network)
+    probe = AttentionProbe(network.decoder, [4])
+    right = 0
+    for start in range(0, count, 60):
+        part = slice(start, start + 60)
+        found = beam_search(engine, features[part], TOKENS, DecodeConfig(beam=1, max_words=5))
+        probe(features[part], found)
+        pairs = zip(found, kinds[part].tolist(), strict=True)
+        right += sum(FIRST + kind in hypotheses[0].tokens for hypotheses, kind in pairs)
+    return probe, right / count
+
+
+def test_a_model_that_looks_is_faithful():
+    probe, right = probed(trained(blind=False))
+    assert right >= 0.95
+    statistics = probe.statistics()
+    low, high = intervals(statistics)["faithfulness"]
+    print(f"looking: {figures_of(statistics)['faithfulness']:.4f} ({low:.4f} to {high:.4f})")
+    assert low > 0.5
+    assert figures_of(statistics)["entropy"] < np.log(PLACES)
+
+
+def test_a_model_that_was_trained_blind_scores_0():
+    probe, right = probed(trained(blind=True))
+    assert right < 0.4
+    statistics = probe.statistics()
+    low, high = intervals(statistics)["faithfulness"]
+    print(f"blind: {figures_of(statistics)['faithfulness']:.4f} ({low:.4f} to {high:.4f})")
+    assert low > -0.02
+    assert high < 0.02
+
+
+@pytest.fixture(scope="module")
+def seen(network, pixels):
+    """The features of photographs and what the tests' network says of them."""
+    engine = TorchEngine(network)
+    features = engine.encode(torch.nn.functional.interpolate(pixels, size=160))  # 25 places
+    return features, beam_search(engine, features, TOKENS, DecodeConfig(beam=3, max_words=9))
+
+
+@torch.no_grad()
+def slow_drop(network, features, tokens, position, taken):
+    """What a word loses when the places ``taken`` of one photograph show the mean."""
+    decoder = network.decoder
+    memory, state = decoder.start(features)
+    last = torch.tensor([START])
+    for token in tokens[:position]:
+        _, _, state = decoder.step(last, memory, state)
+        last = torch.tensor([token])
+    altered = features.clone()
+    altered[0, taken] = features[0].mean(dim=0)
+    both = [
+        decoder.vocabulary(
+            decoder.step(last, Memory(f, decoder.attention.key(f)), state)[0]
+        ).log_softmax(-1)[0, tokens[position]]
+        for f in (features, altered)
+    ]
+    return float(both[0] - both[1])
+
+
+def test_each_drop_is_that_of_a_slow_test(network, seen):
+    features, found = seen
+    probe = AttentionProbe(network.decoder, [])
+    probe(features, found)
+    expected = []
+    for image, hypotheses in enumerate(found):
+        best = hypotheses[0]
+        for position in range(len(best.tokens)):
+            taken = best.alphas[position].topk(round(SHARE * 25)).indices
+            one = features[image : image + 1]
+            expected.append((image, slow_drop(network, one, best.tokens, position, taken)))
+    drops = sorted((drop.photograph, drop.drop) for drop in probe.drops)
+    assert len(drops) == sum(len(hypotheses[0].tokens) for hypotheses in found)
+    torch.testing.assert_close(
+        torch.tensor(drops), torch.tensor(sorted(expected)), atol=2e-3, rtol=0
+    )
+
+
+def test_function_words_are_not_tested(network, seen):
+    features, found = seen
+    said = {token for hypotheses in found for token in hypotheses[0].tokens}
+    probe = AttentionProbe(network.decoder, said)
+    probe(features, found)
+    assert probe.drops == []
+    assert figures_of(probe.statistics())["faithfulness"] == 0
+
+
+def test_batches_add_up(network, seen):
+    features, found = seen
+    together, apart = (AttentionProbe(network.decoder, [4]) for _ in range(2))
+    together(features, found)
+    for image in range(len(found)):
+        apart(features[image : image + 1], found[image : image + 1])
+    for name in ("drop", "entropy"):
+        one, other = (figures_of(probe.statistics())[name] for probe in (together, apart))
+        assert one == pytest.approx(other, rel=1e-3)
+
+
+def test_entropy_is_that_of_scipy(network):
+    from scipy.stats import entropy
+
+    alphas = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.25] * 4])
+    probe = AttentionProbe(network.decoder, range(100))
+    probe(torch.rand(1, 4, ENCODER_CHANNELS), [[Hypothesis([5, 6], 0.0, torch.zeros(3), alphas)]])
+    expected = np.mean([entropy(row) for row in alphas.numpy()])
+    assert figures_of(probe.statistics())["entropy"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_function_words_are_words_of_a_vocabulary_and_name_nothing():
+    assert {"a", "the", "of", "is", "'s"} <= FUNCTION_WORDS
+    assert not {"dog", "man", "red", "runs", "snow"} & FUNCTION_WORDS
+    vocabulary = Vocabulary.build([["a", "dog"]], 1)
+    assert vocabulary.encode(["a"]) != vocabulary.encode(["dog"])

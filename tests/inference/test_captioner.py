@@ -1,0 +1,275 @@
+"""The captioner over a small random model: what it says does not depend on how it is asked."""
+
+import io
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captioning import Caption, Captioner, Failure
+from captioning.data.images import ImageError, load_image
+from captioning.data.vocab import END, SPECIAL_TOKENS, START, detokenize
+from captioning.inference.captioner import Alternative
+from captioning.inference.decode import DecodeConfig
+from captioning.inference.engine import TorchEngine
+from captioning.network.checkpoint import Checkpoint, CheckpointError
+
+
+def draw(seed):
+    """A photograph of coarse coloured noise, 90 x 60."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((90, 60), Image.Resampling.NEAREST)
+
+
+def png(photo):
+    stream = io.BytesIO()
+    photo.save(stream, "PNG")
+    return stream.getvalue()
+
+
+# Their captions end soon, and their beams are not nearly as likely as each other.
+PHOTOS = [draw(seed) for seed in (2, 3, 4, 7, 17, 21)]
+ROUNDING = 5e-3  # another batch, other sums: the network multiplies small differences
+
+
+@pytest.fixture(scope="module")
+def alone(captioner):
+    """The caption of each photograph, one at a time."""
+    return [captioner(photo) for photo in PHOTOS]
+
+
+def assert_same(caption, expected, tolerance=0.0):
+    assert isinstance(caption, Caption)
+    assert caption.words == expected.words
+    assert caption.text == expected.text
+    assert [other.text for other in caption.alternatives] == [
+        other.text for other in expected.alternatives
+    ]
+    assert caption.score == pytest.approx(expected.score, abs=tolerance)
+    assert caption.probabilities == pytest.approx(expected.probabilities, abs=tolerance)
+    np.testing.assert_allclose(caption.attention, expected.attention, rtol=0, atol=tolerance)
+
+
+# One caption -------------------------------------------------------------------------------------
+
+
+def test_photographs_get_captions_of_their_own(alone):
+    assert len({caption.text for caption in alone}) >= 4
+
+
+def test_a_caption_is_english_made_of_its_words(alone):
+    for caption in alone:
+        assert 1 <= len(caption.words) <= 30
+        assert not set(caption.words) & set(SPECIAL_TOKENS)
+        assert caption.text == detokenize(caption.words)
+        assert caption.sentence == caption.text[0].upper() + caption.text[1:] + "."
+
+
+def test_attention_is_a_map_a_word_that_sums_to_1(alone):
+    for caption in alone:
+        assert caption.attention.shape == (len(caption.words), 2, 2)
+        assert caption.attention.dtype == np.float32
+        np.testing.assert_allclose(caption.attention.sum(axis=(1, 2)), 1, rtol=1e-5)
+
+
+def test_figures_are_those_of_the_network_for_these_words(captioner, checkpoint_path, alone):
+    checkpoint = Checkpoint.load(checkpoint_path)
+    network = checkpoint.build()
+    for photo, caption in zip(PHOTOS, alone, strict=True):
+        ids = checkpoint.vocabulary.encode(caption.words)
+        pixels = torch.from_numpy(load_image(photo, checkpoint.images)).unsqueeze(0)
+        with torch.no_grad():
+            logits, alphas = network(pixels, torch.tensor([[START, *ids]]))
+        spoken = [row[token] for row, token in zip(logits[0].softmax(-1), [*ids, END], strict=True)]
+        assert caption.probabilities == pytest.approx([float(p) for p in spoken[:-1]], abs=1e-3)
+        grid = alphas[0, :-1].view(-1, 2, 2).numpy()  # (T, h, w), row by row
+        np.testing.assert_allclose(caption.attention, grid, atol=1e-3)
+        total = sum(math.log(p) for p in spoken)
+        assert caption.score == pytest.approx(total / len(spoken) ** 0.7, abs=1e-2)
+
+
+def test_settings_of_the_checkpoint_are_used(captioner, alone):
+    assert (captioner.decoding.beam, captioner.decoding.length_penalty) == (4, 0.7)
+    assert_same(captioner(PHOTOS[0], beam=4, length_penalty=0.7), alone[0])
+
+
+def test_a_checkpoint_without_settings_gets_the_usual_ones(checkpoint, tmp_path):
+    path = tmp_path / "plain.pth"
+    replace(checkpoint, decoding={}).save(path)
+    assert Captioner.load(path).decoding == DecodeConfig()
+
+
+@pytest.mark.parametrize("beam", [1, 2, 5])
+def test_alternatives_are_the_other_beams_best_first(captioner, beam):
+    caption = captioner(PHOTOS[1], beam=beam)
+    assert len(caption.alternatives) == beam - 1
+    assert all(isinstance(other, Alternative) for other in caption.alternatives)
+    scores = [caption.score, *(other.score for other in caption.alternatives)]
+    assert scores == sorted(scores, reverse=True)
+    assert len({caption.text, *(other.text for other in caption.alternatives)}) == beam
+
+
+def test_a_beam_given_is_for_that_call_alone(captioner, alone):
+    wide = captioner(PHOTOS[0], beam=6)
+    assert len(wide.alternatives) == 5
+    assert_same(captioner(PHOTOS[0]), alone[0])
+
+
+def test_a_length_penalty_given_changes_the_score(captioner):
+    # Ranked by probability alone, the score is that of the whole caption.
+    caption = captioner(PHOTOS[0], beam=1, length_penalty=0.0)
+    mean = captioner(PHOTOS[0], beam=1, length_penalty=1.0)
+    assert caption.words == mean.words
+    assert caption.score == pytest.approx(mean.score * (len(mean.words) + 1), rel=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"beam": 0}, {"beam": -3}, {"length_penalty": -1.0}])
+def test_settings_out_of_range_are_refused(captioner, settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        captioner(PHOTOS[0], **settings)
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        list(captioner.stream(PHOTOS, **settings))
+
+
+# Photographs by any way --------------------------------------------------------------------------
+
+
+def test_a_path_its_bytes_and_its_picture_get_the_same_caption(captioner, tmp_path, alone):
+    path = tmp_path / "photo.png"
+    path.write_bytes(png(PHOTOS[2]))
+    for source in (path, str(path), path.read_bytes(), Image.open(path)):
+        assert_same(captioner(source), alone[2])
+    assert captioner(path).source == str(path)
+    assert captioner(path.read_bytes()).source == "the image"
+
+
+def test_one_that_cannot_be_read_is_refused_by_name(captioner, tmp_path):
+    with pytest.raises(ImageError, match=r"missing\.jpg"):
+        captioner(tmp_path / "missing.jpg")
+
+
+# Streams -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 6, 16])
+def test_a_stream_is_in_order_whatever_its_batches(captioner, alone, batch_size):
+    captions = list(captioner.stream(PHOTOS, batch_size=batch_size))
+    assert len(captions) == len(PHOTOS)
+    for caption, expected in zip(captions, alone, strict=True):
+        assert_same(caption, expected, tolerance=ROUNDING)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
+def test_failures_leave_the_others_alone(captioner, tmp_path, alone, batch_size):
+    missing, folder = tmp_path / "missing.jpg", tmp_path
+    photos = [PHOTOS[0], missing, png(PHOTOS[1]), b"no photograph", folder, b"", PHOTOS[2]]
+    results = list(captioner.stream(photos, batch_size=batch_size))
+    assert [isinstance(result, Failure) for result in results] == [0, 1, 0, 1, 1, 1, 0]
+    for place, expected in ((0, alone[0]), (2, alone[1]), (6, alone[2])):
+        assert_same(results[place], expected, tolerance=ROUNDING)
+    for place, source in ((1, str(missing)), (3, "the image"), (4, str(folder)), (5, "the image")):
+        assert results[place].source == source
+        assert results[place].reason.startswith(source)
+        assert "\n" not in results[place].reason
+
+
+def test_a_stream_of_failures_alone_ends(captioner):
+    results = list(captioner.stream([b"no", b"photograph"], batch_size=1))
+    assert [type(result) for result in results] == [Failure, Failure]
+
+
+def test_a_stream_of_nothing_is_empty(captioner):
+    assert list(captioner.stream([])) == []
+
+
+def test_a_stream_takes_photographs_as_they_are_needed(captioner, alone):
+    taken = []
+    photos = (taken.append(photo) or photo for photo in PHOTOS)
+    captions = list(islice(captioner.stream(photos, batch_size=2), 3))
+    assert [caption.words for caption in captions] == [caption.words for caption in alone[:3]]
+    assert len(taken) == 4
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_size_below_1_is_refused(captioner, batch_size):
+    with pytest.raises(ValueError, match="batch_size"):
+        list(captioner.stream(PHOTOS, batch_size=batch_size))
+
+
+def test_threads_may_share_it(captioner, alone):
+    def work(worker):
+        places = [(worker + step) % 6 for step in range(3)]
+        if worker % 2:
+            return places, list(captioner.stream([PHOTOS[p] for p in places], batch_size=2))
+        return places, [captioner(PHOTOS[p]) for p in places]
+
+    with ThreadPoolExecutor(8) as pool:
+        for places, captions in pool.map(work, range(8)):
+            for place, caption in zip(places, captions, strict=True):
+                assert_same(caption, alone[place], tolerance=ROUNDING)
+
+
+# The door and the small parts --------------------------------------------------------------------
+
+
+def test_loading_what_is_no_checkpoint_says_so(tmp_path):
+    with pytest.raises(CheckpointError, match="no such"):
+        Captioner.load(tmp_path / "missing.pth")
+
+
+def test_any_engine_will_do(captioner, network, alone):
+    other = Captioner(
+        TorchEngine(network), captioner.images, captioner.vocabulary, captioner.decoding
+    )
+    assert_same(other(PHOTOS[0]), alone[0], tolerance=ROUNDING)
+
+
+def made_by_hand(attention, text="a man's dog"):
+    return Caption("photo.jpg", text, ("a", "man"), attention, (0.5, 0.25), 0.1, 0.46, -2.0, ())
+
+
+def test_probability_and_confidence_are_of_all_words_and_the_end(captioner, alone):
+    for caption in alone:
+        length = len(caption.words) + 1
+        penalty = length**captioner.decoding.length_penalty
+        assert caption.probability == pytest.approx(np.exp(caption.score * penalty), rel=1e-4)
+        assert caption.confidence == pytest.approx(caption.probability ** (1 / length), rel=1e-4)
+        assert caption.probability < np.prod(caption.probabilities)  # the end is not certain
+        for other in caption.alternatives:
+            assert 0 < other.probability < 1
+
+
+def test_peak_is_the_middle_of_the_brightest_cell():
+    attention = np.zeros((2, 2, 4), dtype=np.float32)  # (T, h, w)
+    attention[0, 0, 3] = attention[1, 1, 1] = 1.0
+    caption = made_by_hand(attention)
+    assert caption.peak(0) == (0.875, 0.25)
+    assert caption.peak(1) == (0.375, 0.75)
+    assert caption.peak(-1) == caption.peak(1)
+    with pytest.raises(IndexError):
+        caption.peak(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a man's dog", "A man's dog."),
+        ("two Dogs", "Two Dogs."),
+        ("7 dogs", "7 dogs."),
+        ("A dog runs .", "A dog runs."),
+        ("is it a dog?", "Is it a dog?"),
+        ("\u00e9t\u00e9", "\u00c9t\u00e9."),
+    ],
+)
+def test_a_sentence_has_a_capital_and_a_full_stop(text, sentence):
+    assert made_by_hand(np.zeros((2, 1, 1), dtype=np.float32), text).sentence == sentence
+
+
+def test_captions_are_frozen(alone):
+    with pytest.raises(AttributeError):
+        alone[0].text = "other"

@@ -1,0 +1,108 @@
+"""The model that ships, on real photographs that scikit-image ships: only what must hold."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from captioning import Captioner
+from captioning.data.caption_files import read_captions
+from captioning.data.dataset import official_split, split_photographs
+from captioning.data.images import load_image
+from captioning.data.vocab import SPECIAL_TOKENS, START, tokenize
+from captioning.inference.captioner import SHIPPED_MODEL
+from captioning.network.checkpoint import Checkpoint
+
+PHOTOGRAPHS = {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
+MOST_BYTES = 95 * 10**6
+FLICKR8K = Path(__file__).parents[3] / "shared" / "flickr8k" / "Flickr8k_Subset"
+IMAGES = FLICKR8K / "Images"
+needs_flickr8k = pytest.mark.skipif(not FLICKR8K.exists(), reason="../shared/flickr8k is not here")
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    return Captioner.load()
+
+
+@pytest.fixture(scope="module")
+def captions(captioner):
+    images = [Image.fromarray(pixels) for pixels in PHOTOGRAPHS.values()]
+    return dict(zip(PHOTOGRAPHS, captioner.stream(images), strict=True))
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_a_photograph_gets_an_english_sentence(name, captions):
+    caption = captions[name]
+    assert 3 <= len(caption.words) <= 30
+    assert not set(caption.words) & set(SPECIAL_TOKENS)
+    assert tokenize(caption.text) == list(caption.words)
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_every_word_has_a_map_that_sums_to_one(name, captions):
+    caption = captions[name]
+    assert caption.attention.shape == (len(caption.words), 7, 7)
+    np.testing.assert_allclose(caption.attention.sum(axis=(1, 2)), 1, atol=1e-5)
+
+
+def test_photographs_of_different_things_get_different_captions(captions):
+    assert len({caption.text for caption in captions.values()}) == len(PHOTOGRAPHS)
+
+
+def test_a_person_is_seen_in_a_portrait(captions):
+    people = {"woman", "girl", "lady", "man", "boy", "person", "child"}
+    assert people & set(captions["astronaut"].words)
+
+
+@needs_flickr8k
+def test_dogs_are_called_dogs_and_are_not_seen_where_none_is(captioner):
+    photographs = split_photographs(
+        read_captions(FLICKR8K / "captions.txt", IMAGES).photographs
+    ).dev
+    mentions = {p: sum("dog" in words for words in p.references) for p in photographs}
+    dogs = [photograph for photograph, count in mentions.items() if count == 5][:40]
+    others = [photograph for photograph, count in mentions.items() if count == 0][:40]
+    called = [
+        [bool({"dog", "dogs"} & set(caption.words)) for caption in captioner.stream(paths)]
+        for paths in ([p.path for p in dogs], [p.path for p in others])
+    ]
+    assert np.mean(called[0]) >= 0.9
+    assert np.mean(called[1]) <= 0.1
+
+
+def test_teacher_forcing_a_caption_gives_its_attention(captioner, captions):
+    pixels = load_image(Image.fromarray(PHOTOGRAPHS["astronaut"]), captioner.images)
+    features = captioner.engine.encode(torch.from_numpy(pixels).unsqueeze(0))
+    caption = captions["astronaut"]
+    tokens = torch.tensor([[START, *captioner.vocabulary.encode(caption.words)]])
+    _, alphas = captioner.engine.teacher_force(features, tokens)
+    expected = alphas[0, :-1].unflatten(1, caption.attention.shape[1:])
+    np.testing.assert_allclose(caption.attention, expected, atol=1e-5, rtol=0)
+
+
+def test_attention_moves_from_word_to_word(captions):
+    peaks = {captions["astronaut"].peak(i) for i in range(len(captions["astronaut"].words))}
+    assert len(peaks) > 1
+
+
+def test_a_turned_phone_photograph_gets_the_same_caption(captioner, captions, tmp_path):
+    turned = Image.fromarray(PHOTOGRAPHS["astronaut"]).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned a quarter clockwise
+    turned.save(tmp_path / "phone.png", exif=exif)
+    assert captioner(tmp_path / "phone.png").text == captions["astronaut"].text
+
+
+def test_the_file_is_small_enough_to_ship():
+    assert SHIPPED_MODEL.stat().st_size <= MOST_BYTES
+
+
+def test_it_was_trained_on_no_photograph_of_the_official_held_out_splits():
+    from captioning.data.dataset import _official
+
+    assert not Checkpoint.load(SHIPPED_MODEL).training_images & set(_official())
+    assert official_split("no such name.jpg") == "train"

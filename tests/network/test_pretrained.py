@@ -1,0 +1,246 @@
+"""The encoder's first weights come from where they should, and errors say what to do."""
+
+import io
+import pickle
+import urllib.error
+import warnings
+from copy import deepcopy
+from dataclasses import replace
+from email.message import Message
+from pathlib import Path
+from urllib.response import addinfourl
+
+import pytest
+import torch
+from torch.testing import assert_close
+from torchvision.models import ResNet50_Weights, resnet18, resnet101
+from torchvision.models._api import WeightsEnum
+
+from captioning.network.checkpoint import Checkpoint, CheckpointError
+from captioning.network.model import Encoder
+from captioning.network.pretrained import (
+    PretrainedError,
+    encoder_hash,
+    pretrained_encoder,
+    weights_hash,
+)
+
+
+@pytest.fixture(scope="module")
+def weights_file(resnet, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "resnet.pth"
+    torch.save(resnet.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def no_cache(monkeypatch, tmp_path):
+    """torch's cache of downloads, empty."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+@pytest.fixture
+def no_network(monkeypatch, no_cache):
+    def refuse(*arguments, **options):
+        raise urllib.error.URLError("connection refused")
+
+    monkeypatch.setattr(torch.hub, "urlopen", refuse)
+
+
+@pytest.fixture
+def broken_network(monkeypatch, no_cache):
+    """A proxy that answers every request with a page of its own."""
+
+    def answer(*arguments, **options):
+        return addinfourl(io.BytesIO(b"log in first"), Message(), "https://proxy")
+
+    monkeypatch.setattr(torch.hub, "urlopen", answer)
+
+
+def assert_has_weights(encoder, resnet):
+    state = resnet.state_dict()
+    for name, value in encoder.stages.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def zeros_of(network):
+    """A state dict of the network's shapes that takes next to no room."""
+    return {name: torch.zeros(()).expand(v.shape) for name, v in network.state_dict().items()}
+
+
+# From a file -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stride_in_1x1", [False, True])
+def test_a_file_gives_its_weights_to_the_network_asked_for(resnet, weights_file, stride_in_1x1):
+    first = pretrained_encoder(weights_file, stride_in_1x1)
+    assert first.stride_in_1x1 is stride_in_1x1
+    assert_has_weights(first.encoder, resnet)
+    expected = Encoder(stride_in_1x1)
+    expected.load_torchvision(resnet.state_dict())
+    images = torch.randn(1, 3, 64, 64, generator=torch.manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(first.encoder(images), expected(images))
+
+
+def test_its_source_names_the_file_and_its_contents(weights_file, tmp_path):
+    source = pretrained_encoder(weights_file).source
+    assert source.startswith("resnet.pth (tensors' sha256 ")
+    other = tmp_path / "resnet.pth"
+    state = torch.load(weights_file, weights_only=True)
+    torch.save(state | {"bn1.bias": state["bn1.bias"] + 1}, other)
+    assert pretrained_encoder(other).source.startswith("resnet.pth (tensors' sha256 ")
+    assert pretrained_encoder(other).source != source
+
+
+def test_a_file_is_preferred_to_everything_else(resnet, weights_file, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("it asked for torchvision's weights")
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", refuse)
+    first = pretrained_encoder(weights_file, fallback=weights_file.with_name("missing.pth"))
+    assert_has_weights(first.encoder, resnet)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["text", "tensor", "numbered", "another model", "part", "reshaped", "deeper", "checkpoint"],
+)
+def test_a_wrong_file_is_refused_by_name(content, resnet, checkpoint_path, tmp_path):
+    path = tmp_path / "wrong.pth"
+    with torch.device("meta"):
+        smaller, deeper = resnet18(weights=None), resnet101(weights=None)
+    whole = zeros_of(resnet)
+    if content == "text":
+        path.write_text("not weights\n")
+    elif content == "checkpoint":
+        path.symlink_to(checkpoint_path)
+    else:
+        value = {
+            "tensor": torch.zeros(3),
+            "numbered": {1: torch.zeros(3)},
+            "another model": zeros_of(smaller),
+            "part": {name: value for name, value in whole.items() if "layer4" not in name},
+            "reshaped": whole | {"conv1.weight": torch.zeros(64, 1, 7, 7)},
+            "deeper": zeros_of(deeper),
+        }[content]
+        torch.save(value, path)
+    with pytest.raises(PretrainedError) as caught:
+        pretrained_encoder(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "resnet50" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_zeros_of_the_right_network_are_taken(resnet, tmp_path):
+    path = tmp_path / "zeros.pth"  # or the test above would refuse them for another reason
+    torch.save(zeros_of(resnet), path)
+    assert not pretrained_encoder(path).encoder.stages.conv1.weight.any()
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(PretrainedError, match=r"missing\.pth: there is no such file"):
+        pretrained_encoder(tmp_path / "missing.pth")
+
+
+def test_a_folder_is_refused_by_name(tmp_path):
+    with pytest.raises(PretrainedError, match=f"{tmp_path}: this is a folder"):
+        pretrained_encoder(tmp_path)
+
+
+def test_a_foreign_pickle_is_refused_without_remarks_of_torch(tmp_path):
+    path = tmp_path / "foreign.pth"
+    path.write_bytes(pickle.dumps({"weights": Path("x")}, protocol=4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(PretrainedError, match="not a state dict"):
+            pretrained_encoder(path)
+
+
+# From torchvision --------------------------------------------------------------------------------
+
+
+def test_without_a_file_torchvisions_weights_are_taken(resnet, monkeypatch):
+    asked = []
+
+    def give(choice, **options):
+        asked.append((choice, options))
+        return resnet.state_dict()
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", give)
+    first = pretrained_encoder()
+    assert_has_weights(first.encoder, resnet)
+    assert not first.stride_in_1x1
+    assert first.source == "torchvision ResNet50_Weights.IMAGENET1K_V2"
+    assert asked == [(ResNet50_Weights.IMAGENET1K_V2, {"check_hash": True})]
+
+
+@pytest.mark.parametrize("trouble", ["no_network", "broken_network"])
+def test_a_download_that_fails_falls_back_on_the_checkpoints_encoder(
+    trouble, request, checkpoint_path, resnet
+):
+    request.getfixturevalue(trouble)
+    first = pretrained_encoder(fallback=checkpoint_path)
+    assert first.source == (
+        "the encoder of tiny.pth, because torchvision's weights could not be downloaded"
+    )
+    state = resnet.state_dict()
+    # What that encoder has seen, whatever learns from it has seen.
+    assert first.training_images == Checkpoint.load(checkpoint_path).training_images
+    for name, value in first.encoder.stages.state_dict().items():
+        assert_close(value, state[name].half().float(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("trouble", ["no_network", "broken_network"])
+def test_a_download_that_fails_without_a_fallback_says_what_to_do(trouble, request):
+    request.getfixturevalue(trouble)
+    with pytest.raises(PretrainedError) as caught:
+        pretrained_encoder()
+    message = str(caught.value)
+    assert "could not be downloaded" in message
+    assert "--encoder-weights" in message
+    assert "\n" not in message
+
+
+def test_the_strides_are_those_of_the_fallback(no_network, checkpoint, tmp_path):
+    path = tmp_path / "original.pth"
+    model = replace(checkpoint.model, stride_in_1x1=True)
+    replace(checkpoint, model=model).save(path)
+    first = pretrained_encoder(fallback=path)
+    assert first.stride_in_1x1
+    assert first.encoder.stages.layer2[0].conv1.stride == (2, 2)
+
+
+def test_a_fallback_that_is_no_checkpoint_is_refused(no_network, tmp_path):
+    path = tmp_path / "fallback.pth"
+    path.write_text("not a checkpoint\n")
+    with pytest.raises(CheckpointError, match=r"fallback\.pth"):
+        pretrained_encoder(fallback=path)
+
+
+# Their hash --------------------------------------------------------------------------------------
+
+
+def test_the_hash_tells_names_and_values_but_not_their_order():
+    one, two = torch.arange(3.0), torch.ones(2)
+    weights = {"a": one, "b": two}
+    digest = weights_hash(weights)
+    assert len(digest) == 16
+    assert weights_hash({"b": two.clone(), "a": one.clone()}) == digest
+    others = ({"a": one, "c": two}, {"a": one, "b": two + 1}, {"a": one}, {"a": two, "b": one})
+    assert len({digest, *map(weights_hash, others)}) == 5
+
+
+def test_the_hash_does_not_depend_on_the_layout_in_memory():
+    square = torch.arange(6.0).view(2, 3)
+    assert weights_hash({"a": square.t()}) == weights_hash({"a": square.t().contiguous()})
+    assert weights_hash({"a": square.requires_grad_()}) == weights_hash({"a": square.detach()})
+
+
+def test_the_hash_of_an_encoder_tells_where_it_strides(resnet):
+    encoders = [Encoder(stride_in_1x1) for stride_in_1x1 in (False, True)]
+    for encoder in encoders:
+        encoder.load_torchvision(resnet.state_dict())
+    first, second = map(encoder_hash, encoders)
+    assert first != second
+    assert first == encoder_hash(deepcopy(encoders[0]))

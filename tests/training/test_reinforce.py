@@ -1,0 +1,192 @@
+"""Self-critical training: what is drawn, how likely it was, what it earns, and that it learns."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from pycocoevalcap.cider.cider_scorer import CiderScorer
+from torch.optim.lr_scheduler import LambdaLR
+
+from captioning.data.dataset import Batch
+from captioning.data.vocab import END, PAD, START, UNK
+from captioning.network.model import ENCODER_CHANNELS, CaptioningModel, Decoder, ModelConfig
+from captioning.training.reinforce import SelfCritical, sample
+from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
+
+WORDS = 5
+SIZES = ModelConfig(4 + WORDS, embedding_dim=6, attention_dim=4, decoder_dim=7, dropout=0.0)
+NEVER = {PAD, START, UNK}
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    torch.manual_seed(1)
+    decoder = Decoder(SIZES).eval()
+    with torch.no_grad():
+        for weight in (decoder.embedding.weight, decoder.vocabulary.weight):
+            weight.mul_(4)  # so that words differ in their probability
+    return decoder
+
+
+@pytest.fixture(scope="module")
+def features():
+    return torch.rand(3, 4, ENCODER_CHANNELS, generator=torch.manual_seed(2))
+
+
+def words_of(row):
+    return [token for token in row.tolist() if token not in (PAD, END)]
+
+
+def test_captions_are_drawn_as_decoding_would_write_them(decoder, features):
+    torch.manual_seed(0)
+    tokens, _ = sample(decoder, features, 40, max_words=6)
+    assert tokens.shape[0] == 120
+    assert tokens.shape[1] <= 6
+    for row in tokens.tolist():
+        assert row[0] not in NEVER | {END}
+        length = row.index(END) if END in row else len(row)
+        assert not NEVER & set(row[:length])
+        assert set(row[length + 1 :]) <= {PAD}
+    assert len({tuple(row) for row in tokens.tolist()}) > 20
+
+
+def test_probabilities_are_those_of_teacher_forcing_without_what_is_never_said(decoder, features):
+    torch.manual_seed(3)
+    tokens, found = sample(decoder, features, 4, max_words=6)
+    inputs = torch.cat([torch.full((12, 1), START), tokens[:, :-1]], dim=1)
+    logits, found = decoder(features, inputs)[0].detach(), found.detach()
+    for row in range(12):
+        for step in range(tokens.shape[1]):
+            token = int(tokens[row, step])
+            if token == PAD:
+                assert found[row, step] == 0
+                continue
+            never = NEVER | ({END} if step == 0 else set())
+            allowed = [
+                math.exp(v) for i, v in enumerate(logits[row, step].tolist()) if i not in never
+            ]
+            expected = float(logits[row, step, token]) - math.log(sum(allowed))
+            assert float(found[row, step]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_caption_is_drawn_as_often_as_it_is_likely(decoder, features):
+    torch.manual_seed(4)
+    with torch.no_grad():
+        tokens, log_probabilities = sample(decoder, features[:1], 4000, max_words=2)
+    counts = Counter(map(tuple, tokens.tolist()))
+    likely = {
+        tuple(row): float(total.exp())
+        for row, total in zip(tokens.tolist(), log_probabilities.sum(dim=1), strict=True)
+    }
+    assert sum(likely.values()) == pytest.approx(1, abs=0.01)  # nearly all there are
+    for caption, probability in likely.items():
+        error = math.sqrt(probability * (1 - probability) / 4000)
+        assert abs(counts[caption] / 4000 - probability) < 5 * error + 1e-3
+
+
+def test_gradients_reach_decoder_and_features(decoder, features):
+    torch.manual_seed(5)
+    own = features.clone().requires_grad_()
+    _, log_probabilities = sample(decoder, own, 2, max_words=5)
+    log_probabilities.sum().backward()
+    assert own.grad.isfinite().all()
+    assert own.grad.abs().sum() > 0
+    decoder.zero_grad()
+
+
+CAPTIONS = [
+    [[START, 4, 5, END], [START, 4, 6, 5, END]],
+    [[START, 7, 8, 8, END]],
+    [[START, 4, 8, END], [START, 6, END]],
+]
+INPUTS = torch.tensor(
+    [[1, 4, 5, 2], [1, 4, 6, 5], [1, 7, 8, 8], [0, 0, 0, 0], [1, 4, 8, 2], [1, 6, 2, 0]]
+)
+TARGETS = torch.tensor(
+    [[4, 5, END, PAD], [4, 6, 5, END], [7, 8, 8, END], [PAD] * 4, [4, 8, END, PAD], [6, END, 0, 0]]
+)
+
+
+def test_rewards_are_those_of_pycocoevalcap_with_end_as_a_word():
+    drawn = torch.tensor(
+        [[4, 5, END], [4, 6, 5], [7, 8, END], [8, END, PAD], [4, 8, END], [5, 5, 5]]
+    )
+    found = SelfCritical(CAPTIONS, max_words=4).rewards(drawn, TARGETS, samples=2)
+    for turn in range(2):
+        theirs = CiderScorer(n=4, sigma=6.0)
+        for image, own in enumerate(CAPTIONS):
+            caption = [token for token in drawn[2 * image + turn].tolist() if token != PAD]
+            texts = [" ".join(map(str, ids[1:])) for ids in own]
+            theirs += (" ".join(map(str, caption)), texts)
+        _, expected = theirs.compute_score()
+        assert found[turn::2].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_a_caption_that_breaks_off_earns_less_than_one_that_ends():
+    scorer = SelfCritical(CAPTIONS, max_words=4)
+    drawn = torch.tensor([[4, 5, END], [4, 5, PAD]] + [[7, 8, END]] * 4)
+    rewards = scorer.rewards(drawn, TARGETS, samples=2)
+    assert rewards[0] > rewards[1]
+
+
+class Features(CaptioningModel):
+    """The network without an encoder: it sees features."""
+
+    def __init__(self, config=SIZES):
+        torch.nn.Module.__init__(self)
+        self.encoder = torch.nn.Identity()
+        self.decoder = Decoder(config)
+
+
+def test_the_network_learns_to_say_what_earns_most():
+    """Three photographs, each with captions of its own, learned from rewards alone."""
+    torch.manual_seed(1)
+    network = Features(ModelConfig(4 + WORDS, 16, 8, 24, dropout=0.0))
+    photographs = torch.randn(3, 4, ENCODER_CHANNELS)
+    batch = Batch(photographs, INPUTS, TARGETS)
+    config = TrainConfig(
+        epochs=1, batch_size=3, learning_rate=0.005, samples=8, cross_entropy=0.0, warmup=0.0
+    )
+    loss = SelfCritical(CAPTIONS, max_words=4)
+
+    def mean_rewards():
+        torch.manual_seed(7)
+        with torch.no_grad():
+            tokens, _ = sample(network.decoder, photographs, 100, max_words=4)
+        return loss.rewards(tokens, TARGETS, 100).view(3, -1).mean(dim=1)
+
+    optimizer = make_optimizer(network, config)
+    schedule = LambdaLR(optimizer, lambda step: 1.0)
+    before = mean_rewards()
+    train_one_epoch(network, [batch] * 180, optimizer, schedule, config, loss)
+    assert (mean_rewards() > 1.8 * before).all()
+
+
+def test_what_is_drawn_is_drawn_without_dropout_and_the_rest_learns_with_it():
+    torch.manual_seed(10)
+    network = Features(replace(SIZES, dropout=0.9)).train()
+    seen = []
+    network.decoder.dropout.register_forward_hook(lambda part, *_: seen.append(part.training))
+    batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
+    config = TrainConfig(epochs=1, batch_size=3, learning_rate=0.1, samples=2)
+    SelfCritical(CAPTIONS, 4)(network, batch, config)
+    assert seen[0] is False
+    assert seen[-1] is True
+    assert network.decoder.training
+
+
+def test_cross_entropy_counts_beside_it_as_much_as_the_settings_say():
+    torch.manual_seed(8)
+    network = Features().eval()
+    batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
+    losses = []
+    for weight in (0.0, 1.0, 3.0):
+        torch.manual_seed(9)
+        config = TrainConfig(
+            epochs=1, batch_size=3, learning_rate=0.1, samples=2, cross_entropy=weight
+        )
+        losses.append(float(SelfCritical(CAPTIONS, 4)(network, batch, config).detach()))
+    assert losses[1] > losses[0]
+    assert losses[2] - losses[0] == pytest.approx(3 * (losses[1] - losses[0]), rel=1e-4)

@@ -1,0 +1,166 @@
+"""main.py killed at random moments, again and again, ends with the weights of an unbroken run.
+
+The processes are real, and so is SIGKILL: nothing in them can tidy up.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captioning.data.dataset import hashed_split
+from captioning.network.checkpoint import Checkpoint, load_plain
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLS = int(os.environ.get("RESUME_KILLS", "8"))
+MODELS = ("decoder", "finetune", "refine", "reinforce", "blend", "best")
+SETTINGS = {
+    "image-size": 64,
+    "embedding-dim": 8,
+    "attention-dim": 6,
+    "decoder-dim": 7,
+    "min-count": 2,
+    "batch-size": 2,
+    "epochs": 2,
+    "beam": 2,
+    "precision": "float32",
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, resnet):
+    """A data set of a dozen photographs; most of its training captions have their own words."""
+    folder = tmp_path_factory.mktemp("resume")
+    torch.save(resnet.state_dict(), folder / "resnet50.pth")
+    (folder / "photos").mkdir()
+    noise, rows = np.random.default_rng(0), ["image,caption"]
+    missing = {"train": 7, "dev": 3}
+    for name in (f"{i}.png" for i in range(1000)):
+        if missing.get(hashed_split(name), 0):
+            missing[hashed_split(name)] -= 1
+            pixels = noise.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((90, 60)).save(folder / "photos" / name)
+            rows += [f"{name},A man rides horse {k} , {name[0]} fast ." for k in range(2)]
+    (folder / "captions.txt").write_text("\n".join(rows) + "\n")
+    yield folder
+    shutil.rmtree(folder)  # hundreds of megabytes
+
+
+def command(*arguments):
+    settings = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
+    data = ["--captions", "captions.txt", "--images", "photos"]
+    weights = ["--encoder-weights", "resnet50.pth"]
+    return [sys.executable, str(ROOT / "main.py"), *data, *weights, *settings, *arguments]
+
+
+def start(folder, *arguments):
+    log = open(folder / "log.txt", "a")  # noqa: SIM115
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=folder,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+
+
+def finish(folder, *arguments):
+    assert start(folder, *arguments).wait(600) == 0, (folder / "log.txt").read_text()
+
+
+def writing(folder, name):
+    """Whether a file of the run is being written at this moment."""
+    return any((folder / "runs" / name).glob(".*.pth.*"))
+
+
+def kill_somewhere(process, folder, name, chance):
+    """Kill a run at a moment by chance, every other time in the middle of a write; None if it
+    ended before, else whether it was writing."""
+    in_a_write, seconds = chance.random() < 0.5, chance.uniform(0.5, 9.0)
+    until = time.monotonic() + seconds
+    while process.poll() is None:
+        late = time.monotonic() > until
+        if late and (not in_a_write or writing(folder, name)):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return writing(folder, name)
+        time.sleep(0.0005)
+    return None
+
+
+def assert_all_files_are_whole(folder, name):
+    """What has its final name can be read; what was being written has another one."""
+    for path in (folder / "runs" / name).glob("[!.]*"):
+        load_plain(path)
+    for path in (folder / "results" / "metrics").glob("[!.]*"):
+        assert [json.loads(line) for line in path.read_text().splitlines()]
+    for path in (folder / "results" / "plots").glob("[!.]*"):
+        with Image.open(path) as image:
+            image.load()
+    for path in (folder / "cache").glob("[!.]*"):
+        np.load(path, mmap_mode="r")
+
+
+def weights(folder, name, model):
+    return Checkpoint.load(folder / "runs" / name / f"{model}.pth").weights
+
+
+def records(folder, name):
+    lines = (folder / "results" / "metrics" / f"{name}.jsonl").read_text().splitlines()
+    return [{**json.loads(line), "seconds": None} for line in lines]
+
+
+def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(folder):
+    finish(folder, "--name", "unbroken", "--cache", "other-cache")
+    chance, kills, writes = random.Random(11), 0, 0
+    while kills < KILLS:
+        process = start(folder, "--name", "broken", "--resume", "--save-every", "0")
+        if (written := kill_somewhere(process, folder, "broken", chance)) is None:
+            assert process.returncode == 0, (folder / "log.txt").read_text()
+            break
+        kills, writes = kills + 1, writes + written
+        assert_all_files_are_whole(folder, "broken")
+    finish(folder, "--name", "broken", "--resume")
+    print(f"killed {kills} times, {writes} of them in the middle of a write")
+    assert kills >= min(KILLS, 4)
+    for model in MODELS:
+        expected, seen = weights(folder, "unbroken", model), weights(folder, "broken", model)
+        assert expected.keys() == seen.keys()
+        assert [name for name in expected if not torch.equal(expected[name], seen[name])] == []
+    assert records(folder, "broken") == records(folder, "unbroken")
+    left = [path for part in ("runs", "results") for path in (folder / part).rglob(".*")]
+    assert left == []
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(folder):
+    process = subprocess.Popen(
+        command("--name", "stopped", "--stage", "decoder", "--epochs", "1000"),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        # Or it would ignore Ctrl-C where the tests run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    resume = folder / "runs" / "stopped" / "decoder.resume.pth"
+    while not resume.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
+    assert load_plain(resume)["records"] is not None

@@ -1,0 +1,1 @@
+"""What developers run: measuring, judging, drawing the pictures of the docs."""

@@ -1,0 +1,383 @@
+"""What captioning and scoring cost, as ratios timed side by side: python -m tools.bench
+
+Each line is the median over pairs of runs, one of ours and one of what it is compared with, in turn
+in one process. "Bare ResNet-50" is torchvision's with its classifier, float32, channels-last, under
+inference mode. "The encoder's own batched forward" is one call of our network, batch norm folded,
+with the whole batch. All lines land in results/metrics/bench.json too, whenever a part is done.
+Nothing else may run while it measures.
+"""
+
+import argparse
+import io
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
+from torch.optim.lr_scheduler import LambdaLR
+from torchvision.models import resnet50
+
+from captioning.data.caption_files import Photograph, read_captions
+from captioning.data.dataset import (
+    Batch,
+    CaptionDataset,
+    Pixels,
+    batches,
+    collate,
+    split_photographs,
+)
+from captioning.evaluation.corpus import Corpus, caption_statistics
+from captioning.evaluation.evaluate import TOKENS, evaluate
+from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
+from captioning.evaluation.metrics import caption_scores
+from captioning.evaluation.uncertainty import intervals
+from captioning.files import write_beside
+from captioning.inference.captioner import SHIPPED_MODEL, Captioner
+from captioning.inference.decode import DecodeConfig, beam_search
+from captioning.inference.engine import TorchEngine
+from captioning.network.checkpoint import Checkpoint
+from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
+
+PAIRS = 15  # at least
+QUICK_PAIRS = 60  # for what takes a fraction of a second, and varies more
+BATCH = 50  # photographs scored
+CALL = 64  # photographs captioned in one call
+EPOCH = 8  # photographs of a small epoch of training
+FOLDERS = (100, 1000)  # photographs, captioned by one command
+LARGE = (4032, 3024)  # pixels: 12 megapixels, as telephones have them
+RESULTS = Path("results/metrics/bench.json")
+PEAK_OF_CHILD = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
+Work = Callable[[], object]
+
+
+class Ratio(NamedTuple):
+    """How long ours took, divided by how long theirs did: median and quartiles over the pairs."""
+
+    name: str
+    ratio: float
+    low: float
+    high: float
+    ours: float  # seconds
+    theirs: float
+    pairs: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ratio:6.2f} ({self.low:.2f} to {self.high:.2f})  {self.name}: "
+            f"{self.ours:.3f} s against {self.theirs:.3f} s, {self.pairs} pairs"
+        )
+
+
+def seconds(work: Work) -> float:
+    """How long some work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def compare(name: str, ours: Work, theirs: Work, pairs: int = PAIRS) -> Ratio:
+    """Time both in turn, and print the median ratio with its quartiles."""
+    ours()
+    theirs()
+    timed = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
+    low, middle, high = statistics.quantiles([ours / theirs for ours, theirs in timed], n=4)
+    first, second = (statistics.median(column) for column in zip(*timed, strict=True))
+    ratio = Ratio(name, middle, low, high, first, second, pairs)
+    print(ratio, flush=True)
+    return ratio
+
+
+def own_forward(engine: TorchEngine, images: torch.Tensor) -> Work:
+    """Our encoder over images (B, 3, H, W), all in one piece."""
+
+    @torch.inference_mode()
+    def forward() -> object:
+        return engine.encoder(images)
+
+    return forward
+
+
+class Bare:
+    """torchvision's ResNet-50, as a user would run it with care."""
+
+    def __init__(self) -> None:
+        self.network = resnet50(weights=None).eval().to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify images (B, 3, H, W)."""
+        logits: torch.Tensor = self.network(images)
+        return logits
+
+
+def bench_photographs(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """From the JPEG file to the caption: one photograph, and many in one call."""
+    captioner, bare = Captioner.load(SHIPPED_MODEL), Bare()
+    engine = captioner.engine
+    assert isinstance(engine, TorchEngine)
+    paths = [photo.path for photo in photographs[:CALL]]
+    pixels = Pixels(photographs[:CALL], captioner.images)
+    images = torch.stack([pixels(place) for place in range(len(paths))])
+    images = images.contiguous(memory_format=torch.channels_last)
+    size = f"{captioner.images.size}-pixel JPEG"
+
+    def one(beam: int) -> Work:
+        turn = cycle(paths)  # captions differ in length, and one is no measure
+        return lambda: captioner(next(turn), beam=beam)
+
+    def all_of_them() -> None:
+        list(captioner.stream(paths, beam=3, batch_size=CALL))
+
+    def bare_one() -> object:
+        return bare(images[:1])
+
+    own = captioner.decoding.beam
+    many = f"{len(paths)} in one call, beam 3"
+    return [
+        compare(f"one {size}, beam 3 / bare ResNet-50", one(3), bare_one, QUICK_PAIRS),
+        compare(f"one {size}, beam {own} / bare ResNet-50", one(own), bare_one, QUICK_PAIRS),
+        compare(f"one {size}, greedy / bare ResNet-50", one(1), bare_one, QUICK_PAIRS),
+        compare(
+            f"{many} / the encoder's own batched forward", all_of_them, own_forward(engine, images)
+        ),
+        compare(f"{many} / encoding alone", all_of_them, lambda: engine.encode(images)),
+    ]
+
+
+def bench_large_photograph(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """A photograph as a telephone makes it, against the same one as data sets have it."""
+    captioner = Captioner.load(SHIPPED_MODEL)
+    with Image.open(photographs[0].path) as image:
+        small, large = (jpeg(image, size) for size in (image.size, LARGE))
+    name = "one 12-megapixel JPEG / the same one with 224 pixels"
+    return [compare(name, lambda: captioner(large), lambda: captioner(small), QUICK_PAIRS)]
+
+
+def jpeg(image: Image.Image, size: tuple[int, int]) -> bytes:
+    """The image as a JPEG of that size."""
+    file = io.BytesIO()
+    image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def bench_start() -> list[Ratio]:
+    """From an empty process to a model that is ready, against importing PyTorch alone."""
+
+    def process(code: str) -> Work:
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True)
+
+    ours = process("from captioning import Captioner; Captioner.load()")
+    theirs = process("import torch, torchvision")
+    return [compare("imports and the model / importing torch and torchvision", ours, theirs)]
+
+
+class Memory(NamedTuple):
+    """The most memory that one command held while it captioned a folder."""
+
+    photographs: int
+    megabytes: float
+
+
+def bench_memory(photographs: Sequence[Photograph]) -> list[Memory]:
+    """The command line over folders of photographs: memory should not grow with them."""
+    found = []
+    for count in FOLDERS:
+        with tempfile.TemporaryDirectory() as folder:
+            for place, photograph in zip(range(count), cycle(photographs), strict=False):
+                shutil.copyfile(photograph.path, Path(folder) / f"{place:04}.jpg")
+            found.append(Memory(count, peak_memory([sys.executable, "-m", "captioning", folder])))
+        print(f"peak memory for a folder of {count:,}: {found[-1].megabytes:,.0f} MB", flush=True)
+    return found
+
+
+def peak_memory(command: Sequence[str]) -> float:
+    """The most megabytes that a command holds; raises ValueError where it fails."""
+    # Through a small process between: on Linux what a process held counts for its children too.
+    between = [sys.executable, "-c", PEAK_OF_CHILD, *command]
+    done = subprocess.run(between, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ValueError(f"{' '.join(command)}: failed with status {done.returncode}")
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return int(done.stdout) * unit / 2**20
+
+
+def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """An epoch of the decoder: over cached features, and in the two ways that many take."""
+    checkpoint = Checkpoint.load(SHIPPED_MODEL)
+    network = checkpoint.build()
+    pixels = Pixels(photographs, checkpoint.images)
+    dataset = CaptionDataset(photographs, checkpoint.vocabulary, pixels, max_words=20)
+    seen = collate([dataset[place] for place in range(len(photographs))])
+    each = len(seen.inputs) // len(photographs)
+    config = TrainConfig(epochs=1, batch_size=len(photographs), learning_rate=1e-6)
+    optimizer = make_optimizer(network, config)
+    schedule = LambdaLR(optimizer, lambda step: 1.0)
+
+    def encoded(images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            features: torch.Tensor = network.encoder(images)
+        return features
+
+    cached = encoded(seen.visual)  # (B, L, C)
+
+    def epoch(visual: Callable[[], torch.Tensor]) -> Work:
+        def batch() -> Iterator[Batch]:
+            yield seen._replace(visual=visual())
+
+        return lambda: train_one_epoch(network, batch(), optimizer, schedule, config)
+
+    def once() -> torch.Tensor:
+        return cached
+
+    def for_every_caption() -> torch.Tensor:
+        return cached.repeat_interleave(each, dim=0)  # (N, L, C)
+
+    def encoded_for_every_caption() -> torch.Tensor:
+        return encoded(seen.visual.repeat_interleave(each, dim=0))
+
+    name = f"a decoder's epoch over {len(photographs)} photographs' cached features"
+    return [
+        compare(
+            f"{name} / projecting them for every caption", epoch(once), epoch(for_every_caption)
+        ),
+        compare(
+            f"{name} / running the encoder for every caption",
+            epoch(once),
+            epoch(encoded_for_every_caption),
+        ),
+    ]
+
+
+def bench_metrics(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """BLEU, ROUGE-L and CIDEr-D of a caption a photograph against its other captions."""
+    corpus = Corpus.of(
+        [photo.captions[0] for photo in photographs], [photo.captions for photo in photographs]
+    )
+    results = {i: [" ".join(tokens)] for i, tokens in enumerate(corpus.candidates)}
+    expected = {i: [" ".join(t) for t in texts] for i, texts in enumerate(corpus.references)}
+
+    def theirs() -> None:
+        for scorer in (Bleu(4), Rouge(), Cider()):
+            options = {"verbose": 0} if isinstance(scorer, Bleu) else {}
+            scorer.compute_score(expected, results, **options)
+
+    size = f"{len(photographs):,} captions, {len(photographs[0].captions)} references"
+    name = f"metrics / pycocoevalcap, {size}"
+    return [compare(name, lambda: caption_scores(corpus.candidates, corpus.references), theirs)]
+
+
+def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """Captioning and scoring, against the bare batched forward of the encoder's network."""
+    checkpoint = Checkpoint.load(SHIPPED_MODEL)
+    engine, vocabulary = TorchEngine(checkpoint.build()), checkpoint.vocabulary
+    pixels = Pixels(photographs, checkpoint.images)
+    dataset = CaptionDataset(photographs, vocabulary, pixels, max_words=10**6)
+    batch = collate([dataset[place] for place in range(len(photographs))])
+    bare = Bare()
+    images = batch.visual.contiguous(memory_format=torch.channels_last)
+    decoding = DecodeConfig(beam=3)
+
+    def theirs() -> object:
+        return bare(images)
+
+    def captions_alone() -> None:
+        seen = next(iter(batches(dataset, BATCH)))
+        found = beam_search(engine, engine.encode(seen.visual), TOKENS, decoding)
+        texts = [" ".join(vocabulary.decode(each[0].tokens)) for each in found]
+        references = [photo.captions for photo in photographs]
+        intervals(caption_statistics(Corpus.of(texts, references)).statistics)
+
+    def everything() -> None:
+        probe = AttentionProbe(engine.network.decoder, vocabulary.encode(FUNCTION_WORDS))
+        evaluate(engine, photographs, batches(dataset, BATCH), vocabulary, decoding, probe)
+
+    size = f"{len(photographs)} photographs"
+    name = f"captioning and scoring {size}, beam 3"
+    return [
+        compare(f"{name} / bare ResNet-50", captions_alone, theirs),
+        compare(
+            f"{name} / the encoder's own batched forward",
+            captions_alone,
+            own_forward(engine, images),
+        ),
+        compare(f"{name}, next word and attention / bare ResNet-50", everything, theirs),
+    ]
+
+
+def write(ratios: Sequence[Ratio], memory: Sequence[Memory], machine: str) -> None:
+    """Write all figures as JSON."""
+    content = {
+        "machine": machine,
+        "ratios": [ratio._asdict() for ratio in ratios],
+        "memory": [folder._asdict() for folder in memory],
+    }
+    text = json.dumps(content, indent=2) + "\n"
+    write_beside(RESULTS, lambda temporary: temporary.write_text(text))
+
+
+def measure(photographs: Sequence[Photograph], machine: str) -> None:
+    """Measure all, and write what there is after each part: all of it takes a while."""
+    parts: tuple[Callable[[], list[Ratio]], ...] = (
+        lambda: bench_photographs(photographs),
+        lambda: bench_large_photograph(photographs),
+        bench_start,
+        lambda: bench_training(photographs[:EPOCH]),
+        lambda: bench_metrics(photographs),
+        lambda: bench_scoring(photographs[:BATCH]),
+    )
+    ratios: list[Ratio] = []
+    for part in parts:
+        ratios += part()
+        write(ratios, [], machine)
+    write(ratios, bench_memory(photographs), machine)
+    print(f"written to {RESULTS}")
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench", description=__doc__.partition("\n")[0]
+    )
+    data = Path("flickr8k/Flickr8k_Subset")
+    parser.add_argument("--references", type=Path, default=data / "captions.txt")
+    parser.add_argument("--images", type=Path, default=data / "Images")
+    flags = parser.parse_args(arguments)
+    try:
+        splits = split_photographs(read_captions(flags.references, flags.images).photographs)
+        machine = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        print(machine)
+        measure(splits.dev, machine)
+    except (ValueError, OSError, subprocess.SubprocessError) as error:
+        print(f"tools.bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
