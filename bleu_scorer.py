@@ -25,8 +25,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from captioning.data.caption_files import DataError, Photograph, read_captions
-from captioning.data.dataset import CaptionDataset, Pixels, batches, name_hash, split_photographs
+from captioning.data.dataset import CaptionDataset, Pixels, batches
 from captioning.data.images import ImageError, read_photo
+from captioning.data.splits import name_hash, split_photographs
+from captioning.errors import CaptioningError, SettingError
 from captioning.evaluation.assessment import Assessment, System, assess, caption_figures, compared
 from captioning.evaluation.baselines import (
     cached_mean_features,
@@ -36,22 +38,22 @@ from captioning.evaluation.baselines import (
 from captioning.evaluation.card import model_card, with_results
 from captioning.evaluation.evaluate import BeamSweep, Evaluation, Look, evaluate
 from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
-from captioning.evaluation.predictions import match_candidates, read_candidates
+from captioning.evaluation.predictions import match_predictions, read_predictions
 from captioning.evaluation.ptb import ptb_tokenize
 from captioning.evaluation.report import Entry, report_html
-from captioning.files import write_beside
+from captioning.files import write_text
 from captioning.inference.captioner import SHIPPED_MODEL, as_sentence
-from captioning.inference.decode import DecodeConfig
-from captioning.inference.engine import TorchEngine, check_device
-from captioning.network.checkpoint import Checkpoint, CheckpointError, file_hash
+from captioning.inference.torch_engine import TorchEngine, check_device
+from captioning.network.checkpoint import Checkpoint, file_hash
+from captioning.network.config import DecodeConfig
 from captioning.network.pretrained import encoder_hash
+from captioning.pictures import thumbnail
 from captioning.plots import (
     beam_curve,
     length_figure,
     reliability_figure,
     save_figure,
     score_distribution,
-    thumbnail,
 )
 
 BATCH = 50  # photographs
@@ -60,7 +62,6 @@ BASELINES = ("nearest", "frequent", "human")
 GALLERY = 12  # photographs of each group
 PHOTO_SIDE = 320  # pixels, in the report
 README = Path(__file__).parent / "README.md"
-EXPECTED = (DataError, CheckpointError, ImageError, ValueError, OSError)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -135,7 +136,7 @@ class Scorer:
         self.flags = flags
         check_device(flags.device)
         if flags.limit is not None and flags.limit < 1:
-            raise ValueError(f"--limit must be at least 1, not {flags.limit}")
+            raise SettingError(f"--limit must be at least 1, not {flags.limit}")
         needs_photographs = flags.captions is None and flags.baseline in (None, "nearest")
         images = flags.images if needs_photographs or is_model(flags.against) else None
         file = read_captions(flags.references, images, flags.skip_bad)
@@ -153,7 +154,7 @@ class Scorer:
         if flags.split:
             return flags.split, self.photographs_of(flags.split)
         if flags.captions is not None:
-            return self.covered(read_candidates(flags.captions), flags.captions)
+            return self.covered(read_predictions(flags.captions), flags.captions)
         name = "test" if self.splits.test else "dev"
         return name, self.photographs_of(name)
 
@@ -177,7 +178,7 @@ class Scorer:
         parts["all"] = self.everything
         for name, photographs in parts.items():
             try:
-                match_candidates(candidates, [photo.name for photo in photographs], path)
+                match_predictions(candidates, [photo.name for photo in photographs], path)
             except DataError:
                 continue
             return name, photographs
@@ -214,11 +215,11 @@ class Scorer:
 
     def from_file(self, path: Path) -> Source:
         """Captions that another system wrote."""
-        candidates = read_candidates(path)
+        candidates = read_predictions(path)
         # A table written with the same --limit holds the photographs that are scored, and no more.
         whole = len(candidates) > len(self.photographs)
         names = [photograph.name for photograph in (self.part if whole else self.photographs)]
-        texts = match_candidates(candidates, names, path)
+        texts = match_predictions(candidates, names, path)
         by_name = dict(zip(names, texts, strict=True))
         texts = [by_name[photograph.name] for photograph in self.photographs]
         facts = {"captions": path.name, "sha256": file_hash(path)}
@@ -376,14 +377,16 @@ def refuse_what_does_not_fit(flags: argparse.Namespace) -> None:
     of_model |= {"--beams": flags.beams or None, "--publish": flags.publish or None}
     given = [name for name, value in of_model.items() if value is not None]
     if given and (flags.captions or flags.baseline):
-        raise ValueError(f"{given[0]} is for a model: leave it out, or --captions and --baseline")
+        raise SettingError(f"{given[0]} is for a model: leave it out, or --captions and --baseline")
     partial = {"--limit": flags.limit, "--allow-training-images": flags.allow_training_images}
     partial["--split"] = flags.split in ("train", "all")
     given = [name for name, value in partial.items() if value]
     if flags.publish and given:
-        raise ValueError(f"what is published is of all photographs held out: leave {given[0]} out")
+        raise SettingError(
+            f"what is published is of all photographs held out: leave {given[0]} out"
+        )
     if flags.name and Path(flags.name).name != flags.name:
-        raise ValueError(f"--name {flags.name}: a name makes files in results, not a path")
+        raise SettingError(f"--name {flags.name}: a name makes files in results, not a path")
 
 
 def default_name(source: Source, scorer: Scorer) -> str:
@@ -467,11 +470,6 @@ def write(
 def as_json(content: Mapping[str, Any]) -> str:
     """JSON as people read it."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, beside and renamed."""
-    write_beside(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def table(source: Source, scorer: Scorer, found: Assessment) -> str:
@@ -576,7 +574,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags.words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         run(flags)
-    except EXPECTED as error:
+    except (CaptioningError, OSError) as error:
         print(f"bleu_scorer.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

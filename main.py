@@ -19,46 +19,39 @@ from torch import Tensor
 
 from captioning.data.augment import AugmentConfig, Augmented
 from captioning.data.caption_files import DataError, Photograph, read_captions
-from captioning.data.dataset import (
-    Batch,
-    CaptionDataset,
+from captioning.data.dataset import Batch, CaptionDataset, Pixels, View, batches
+from captioning.data.features import (
     Features,
-    Pixels,
-    Splits,
-    View,
-    batches,
     cached_features,
-    mean_everywhere,
-    name_hash,
-    of_another,
-    split_photographs,
+    with_mean_features,
+    with_other_features,
 )
-from captioning.data.images import ImageConfig, ImageError
+from captioning.data.images import ImageConfig
+from captioning.data.splits import Splits, name_hash, split_photographs
 from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary
+from captioning.errors import CaptioningError, SettingError
 from captioning.evaluation.evaluate import evaluate
-from captioning.files import remove_leftovers, write_beside
-from captioning.inference.decode import DecodeConfig
-from captioning.inference.engine import TorchEngine, check_device
-from captioning.network.checkpoint import Checkpoint, CheckpointError
-from captioning.network.model import CaptioningModel, ModelConfig
+from captioning.files import remove_leftovers, write_atomically
+from captioning.inference.torch_engine import TorchEngine, check_device
+from captioning.network.checkpoint import Checkpoint
+from captioning.network.config import DecodeConfig, ModelConfig
+from captioning.network.model import CaptioningModel
 from captioning.network.pretrained import (
-    PretrainedError,
     encoder_hash,
     pretrained_encoder,
     weights_hash,
 )
-from captioning.network.vocabulary_growth import grown
+from captioning.network.vocabulary_growth import extend_vocabulary
 from captioning.plots import save_figure, training_curves
 from captioning.training.reinforce import SelfCritical
 from captioning.training.resume import Record
 from captioning.training.train import (
     LossFunction,
-    NonFiniteLossError,
     Run,
     TrainConfig,
-    blended,
     caption_loss,
     fit,
+    interpolate_weights,
 )
 
 STAGES = ("decoder", "finetune", "refine", "reinforce")
@@ -89,9 +82,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("min_count", "caption_words"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+                raise SettingError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.blend <= 1:
-            raise ValueError(f"blend must be in [0, 1], not {self.blend}")
+            raise SettingError(f"blend must be in [0, 1], not {self.blend}")
 
     @property
     def stages(self) -> dict[str, TrainConfig]:
@@ -162,16 +155,6 @@ SHIPPED = Path(__file__).parent / "model" / "image_captioning_model.pth"
 
 SCORING_BATCH = 50  # photographs
 UNCHANGED = AugmentConfig()
-# What bad input can cause; each has a message for the user.
-EXPECTED = (
-    DataError,
-    ImageError,
-    CheckpointError,
-    PretrainedError,
-    NonFiniteLossError,
-    ValueError,
-    OSError,
-)
 
 
 def simple_fields(config: type) -> dict[str, type]:
@@ -284,7 +267,7 @@ def say(text: str) -> None:
 def read_splits(flags: argparse.Namespace) -> Splits:
     """Read the data set and say what is used."""
     if flags.limit is not None and flags.limit < 1:
-        raise ValueError(f"--limit must be at least 1, not {flags.limit}")
+        raise SettingError(f"--limit must be at least 1, not {flags.limit}")
     file = read_captions(flags.captions, flags.images, flags.skip_bad)
     splits = split_photographs(file.photographs).limited(flags.limit)
     for line in (*file.remarks, splits.describe()):
@@ -337,7 +320,7 @@ def initial(flags: argparse.Namespace, recipe: Recipe, splits: Splits) -> Checkp
     start = Checkpoint.load(flags.init)
     refuse_other_sizes(flags, start)
     captions = [tokens for photograph in splits.train for tokens in photograph.references]
-    larger = grown(start, captions, recipe.min_count)
+    larger = extend_vocabulary(start, captions, recipe.min_count)
     added = len(larger.vocabulary) - len(start.vocabulary)
     say(f"start: {flags.init}; {added:,} new words beside {len(start.vocabulary):,} known ones")
     return larger
@@ -356,7 +339,7 @@ class Stage:
     ) -> None:
         self.name, self.start, self.splits = name, start, splits
         self.recipe, self.flags = recipe, flags
-        self.config = recipe.stages[name].settled(flags.device)
+        self.config = recipe.stages[name].resolve_precision(flags.device)
         self.network = start.build().to(flags.device)
         self.engine = TorchEngine(self.network)
         self.folder = Path("runs") / flags.name
@@ -410,7 +393,7 @@ class Stage:
         """The network between the one it starts from and the one it made; nothing is trained."""
         after = Checkpoint.load(before_stage(self.folder, self.name))
         search, share = self.recipe.search, self.recipe.blend
-        weights = blended(self.start.weights, after.weights, share)
+        weights = interpolate_weights(self.start.weights, after.weights, share)
         network = replace(after, weights=weights).build().to(self.flags.device)
         figures = self.measure(network, self.dataset(self.splits.dev, max_words=10**6), search)
         stages = [*after.provenance["stages"], self.made(BLEND, {"share": share, **asdict(search)})]
@@ -468,9 +451,9 @@ class Stage:
     ) -> Callable[[int], Tensor]:
         """The features as the control experiment asked for has them; without one, as they are."""
         if self.flags.control == "no-attention":
-            return mean_everywhere(visual)
+            return with_mean_features(visual)
         if self.flags.control == "blind" and photographs is self.splits.train:
-            return of_another(visual, len(photographs))
+            return with_other_features(visual, len(photographs))
         return visual
 
     def features(self, photographs: Sequence[Photograph]) -> Features:
@@ -501,7 +484,7 @@ class Stage:
         lines = [line for line in read_lines(path) if line["stage"] in earlier]
         lines += [{"stage": self.name, **record} for record in records]
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        write_beside(path, lambda temporary: temporary.write_text(text))
+        write_atomically(path, lambda temporary: temporary.write_text(text))
         curves = training_curves(lines, f"Training of {self.flags.name}")
         save_figure(curves, plot_of(self.flags))
         last, figures = records[-1], records[-1]["dev"]
@@ -538,7 +521,7 @@ def refuse_other_sizes(flags: argparse.Namespace, decided: Checkpoint) -> None:
     own = [name for name in RECIPE_FLAGS if name in sizes]
     others = [name for name in own if getattr(flags, name) not in (None, sizes[name])]
     if others:
-        raise ValueError(
+        raise SettingError(
             f"the model to go on from was decided otherwise than {', '.join(others)}: leave that "
             "out, or train all stages anew under another --name"
         )
@@ -548,7 +531,7 @@ def before_stage(folder: Path, stage: str) -> Path:
     """The checkpoint of the stage before; raises ValueError where that has not been trained."""
     path = folder / f"{stage}.pth"
     if not path.exists():
-        raise ValueError(f"{path}: there is no such model file; train --stage {stage} first")
+        raise SettingError(f"{path}: there is no such model file; train --stage {stage} first")
     return path
 
 
@@ -578,9 +561,9 @@ def train(flags: argparse.Namespace) -> None:
     """Run the stages asked for and keep the best checkpoint."""
     recipe = override(RECIPE, flags)
     if flags.control and flags.stage != "decoder":
-        raise ValueError("--control is for the frozen encoder: give --stage decoder and a --name")
+        raise SettingError("--control is for the frozen encoder: give --stage decoder and a --name")
     if flags.init and (flags.stage != "all" or flags.encoder_weights):
-        raise ValueError("--init has a stage and an encoder of its own: leave out the others")
+        raise SettingError("--init has a stage and an encoder of its own: leave out the others")
     check_device(flags.device)
     splits = read_splits(flags)
     folder = Path("runs") / flags.name
@@ -618,7 +601,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parse_arguments(arguments)
     try:
         train(flags)
-    except EXPECTED as error:
+    except (CaptioningError, OSError) as error:
         print(f"main.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -9,9 +9,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from captioning.data.images import IMAGE_SUFFIXES, read_photo
+from captioning.errors import CaptioningError, SettingError
 from captioning.inference.captioner import SHIPPED_MODEL, Caption, Captioner, Failure
 from captioning.inference.export import as_json
-from captioning.network.checkpoint import CheckpointError
 from captioning.plots import attention_figure, save_figure
 
 FAILED = 2  # exit status when anything could not be captioned
@@ -69,7 +69,7 @@ def run(flags: argparse.Namespace) -> int:
     """Caption and print; returns the exit status. Raises ValueError for what cannot be begun."""
     items = list(expand(flags.photos))
     if flags.attention and len(items) != 1:
-        raise ValueError(f"--attention draws one photograph, not {len(items)}; name only one")
+        raise SettingError(f"--attention draws one photograph, not {len(items)}; name only one")
     captioner = Captioner.load(flags.model)
     status = 0
     for item, result in zip(items, caption_all(captioner, items, flags.beam), strict=True):
@@ -90,7 +90,7 @@ def draw(captioner: Captioner, photo: Path, caption: Caption, path: Path) -> Non
     try:
         save_figure(figure, path)
     except OSError as error:
-        raise ValueError(
+        raise SettingError(
             f"{path}: the picture cannot be written there ({error.strerror}); name another file"
         ) from None
 
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read has had enough (as head does): end quietly, also when Python flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (CheckpointError, ValueError, OSError) as error:
+    except (CaptioningError, OSError) as error:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

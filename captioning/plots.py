@@ -1,6 +1,5 @@
 """Pictures: training curves, how captions score, and where the model looked for each word."""
 
-import base64
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,24 +11,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Figure  # for rooms that take figures but draw none
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+from PIL import Image
+
+from captioning.files import write_atomically
+from captioning.pictures import overlay, thumbnail
 
 _PHOTO_SIDE = 320  # pixels, the longer one
 _CELL = 2.3  # inches
 _DPI = 110
-_QUALITY = 80  # of JPEG: at a page's sizes no difference is seen, and a gallery stays small
 _WIDTH = 4.6  # inches, of a figure about scores: so large print that a telephone shows it too
-STRENGTH = 0.75  # the part of its brightness that a photograph loses where nobody looked
-
 _PANELS = (
     ("loss (nats a token)", ("loss",)),
     ("next word, teacher-forced (%)", ("accuracy", "accuracy top-5", "F1 weighted", "F1 macro")),
     ("captions: BLEU and ROUGE-L (x100)", ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L")),
     ("captions: CIDEr-D (x100)", ("CIDEr-D",)),
 )
+
 # Colours of Okabe and Ito, which the colour-blind tell apart, as far as they are dark enough to be
 # seen on white. Dash and marker tell the lines apart in a grey print.
 _BLUE, _RED, _GREEN, _PINK, _BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
+
 _LINES: tuple[dict[str, Any], ...] = (
     {"color": _BLUE, "linestyle": "-", "marker": "o"},
     {"color": _RED, "linestyle": "--", "marker": "s"},
@@ -215,49 +216,9 @@ def judging_sheet(entries: Sequence[PairOfCaptions]) -> Figure:
     return figure
 
 
-def overlay(
-    photo: Image.Image, weights: NDArray[np.float32], strength: float = STRENGTH
-) -> Image.Image:
-    """Darken a photograph where the model did not look: attention weights (h, w) laid over it.
-
-    The photograph keeps its brightness where the weight is greatest, and loses ``strength`` of it,
-    from 0 (none) to 1 (black), where it is least; see ``light``.
-    """
-    mask = Image.fromarray(np.rint(255 * light(weights)).astype(np.uint8)).resize(
-        photo.size, Image.Resampling.BICUBIC
-    )
-    dark = ImageEnhance.Brightness(photo).enhance(1 - strength)
-    return Image.composite(photo, dark, mask)
-
-
-def light(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How brightly to show each place of attention weights (h, w): 1 where the weight is greatest.
-
-    Weights that differ by less than an even share get that much less contrast: where the model
-    looked everywhere alike, everything is light.
-    """
-    most, even = float(weights.max()), float(weights.mean())
-    contrast = max(most - float(weights.min()), even, float(np.finfo(np.float32).tiny))
-    shown: NDArray[np.float32] = 1 - (most - weights) / contrast  # (h, w), 0 to 1
-    return shown
-
-
-def thumbnail(photo: Image.Image, side: int) -> Image.Image:
-    """Resize a photograph, in proportion, to ``side`` pixels on its longer side."""
-    scale = side / max(photo.size)
-    # A side would round to 0 in a strip, which Pillow's own ImageOps.contain does not survive.
-    return photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))))
-
-
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, beside and renamed: never half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        figure.savefig(temporary, format="png", dpi=_DPI)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a figure as PNG, atomically."""
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DPI))
 
 
 def as_png(figure: Figure) -> bytes:
@@ -265,18 +226,6 @@ def as_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     return buffer.getvalue()
-
-
-def as_jpeg(photo: Image.Image) -> bytes:
-    """A small RGB photograph as JPEG, for a page."""
-    buffer = io.BytesIO()
-    photo.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
-    return buffer.getvalue()
-
-
-def data_url(kind: str, content: bytes) -> str:
-    """An image of a kind ("jpeg", "svg+xml") as an address that holds the image itself."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def as_svg(figure: Figure) -> bytes:

@@ -13,7 +13,9 @@ from captioning.data.images import ImageConfig
 from captioning.data.vocab import END, SPECIAL_TOKENS, Vocabulary
 from captioning.inference.captioner import Captioner
 from captioning.network.checkpoint import Checkpoint
-from captioning.network.model import CaptioningModel, Decoder, ModelConfig
+from captioning.network.config import ModelConfig
+from captioning.network.decoder import Decoder
+from captioning.network.model import CaptioningModel
 
 NOBODY = 65534  # a user who owns no files
 

@@ -14,7 +14,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 import bleu_scorer
 from captioning import Captioner
 from captioning.data.caption_files import read_captions
-from captioning.data.dataset import hashed_split, name_hash, split_photographs
+from captioning.data.splits import hashed_split, name_hash, split_photographs
 from captioning.evaluation import meteor
 from captioning.evaluation.card import FIGURES
 from captioning.evaluation.ptb import ptb_tokenize

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import main
-from captioning.data.dataset import hashed_split, name_hash
+from captioning.data.splits import hashed_split, name_hash
 from captioning.inference.captioner import Captioner
-from captioning.inference.decode import DecodeConfig
 from captioning.network.checkpoint import Checkpoint
+from captioning.network.config import DecodeConfig
 from captioning.training import train
 from captioning.training.train import TrainConfig
 

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from captioning.pictures import light, overlay, thumbnail
 from captioning.plots import (
     PairOfCaptions,
     as_svg,
@@ -12,12 +13,9 @@ from captioning.plots import (
     beam_curve,
     judging_sheet,
     length_figure,
-    light,
-    overlay,
     reliability_figure,
     save_figure,
     score_distribution,
-    thumbnail,
     training_curves,
 )
 

@@ -31,24 +31,21 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchvision.models import resnet50
 
 from captioning.data.caption_files import Photograph, read_captions
-from captioning.data.dataset import (
-    Batch,
-    CaptionDataset,
-    Pixels,
-    batches,
-    collate,
-    split_photographs,
-)
+from captioning.data.dataset import Batch, CaptionDataset, Pixels, batches, collate
+from captioning.data.splits import split_photographs
+from captioning.data.vocab import TOKENS
+from captioning.errors import CaptioningError
 from captioning.evaluation.corpus import Corpus, caption_statistics
-from captioning.evaluation.evaluate import TOKENS, evaluate
+from captioning.evaluation.evaluate import evaluate
 from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
 from captioning.evaluation.metrics import caption_scores
 from captioning.evaluation.uncertainty import intervals
-from captioning.files import write_beside
+from captioning.files import write_atomically
 from captioning.inference.captioner import SHIPPED_MODEL, Captioner
-from captioning.inference.decode import DecodeConfig, beam_search
-from captioning.inference.engine import TorchEngine
+from captioning.inference.decode import beam_search
+from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint
+from captioning.network.config import DecodeConfig
 from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
 
 PAIRS = 15  # at least
@@ -214,7 +211,7 @@ def peak_memory(command: Sequence[str]) -> float:
     between = [sys.executable, "-c", PEAK_OF_CHILD, *command]
     done = subprocess.run(between, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise ValueError(f"{' '.join(command)}: failed with status {done.returncode}")
+        raise CaptioningError(f"{' '.join(command)}: failed with status {done.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return int(done.stdout) * unit / 2**20
 
@@ -330,7 +327,7 @@ def write(ratios: Sequence[Ratio], memory: Sequence[Memory], machine: str) -> No
         "memory": [folder._asdict() for folder in memory],
     }
     text = json.dumps(content, indent=2) + "\n"
-    write_beside(RESULTS, lambda temporary: temporary.write_text(text))
+    write_atomically(RESULTS, lambda temporary: temporary.write_text(text))
 
 
 def measure(photographs: Sequence[Photograph], machine: str) -> None:
@@ -373,7 +370,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
         print(machine)
         measure(splits.dev, machine)
-    except (ValueError, OSError, subprocess.SubprocessError) as error:
+    except (CaptioningError, OSError, subprocess.SubprocessError) as error:
         print(f"tools.bench: {error}", file=sys.stderr)
         return 1
     return 0

@@ -92,7 +92,7 @@ def put_in(page: Page, *files: Path | dict[str, object]) -> None:
     page.locator("input[type=file]").first.set_input_files(list(files))  # type: ignore[arg-type]
 
 
-def settled(page: Page) -> None:
+def resolve_precision(page: Page) -> None:
     """Wait until the page has stopped computing."""
     page.wait_for_timeout(400)  # so that it has begun
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()

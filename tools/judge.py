@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from captioning.data.caption_files import DataError
-from captioning.data.images import ImageError, read_photo
-from captioning.evaluation.predictions import read_candidates
+from captioning.data.images import read_photo
+from captioning.errors import CaptioningError, SettingError
+from captioning.evaluation.predictions import read_predictions
 from captioning.inference.captioner import as_sentence
 from captioning.plots import PairOfCaptions, judging_sheet, save_figure
 
@@ -69,7 +69,7 @@ def choose(
     shared = sorted(set(old) & set(new))
     different = [image for image in shared if old[image] != new[image]]
     if not 1 <= count <= len(different):
-        raise ValueError(
+        raise SettingError(
             f"--count must be from 1 to {len(different):,}: so many of {len(shared):,} photographs "
             "in both files have captions that differ"
         )
@@ -103,10 +103,10 @@ def read_verdicts(path: Path) -> dict[str, str]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     if not rows or not {"image", "verdict"} <= set(rows[0]):
-        raise ValueError(f"{path}: write a CSV with the header image,verdict")
+        raise SettingError(f"{path}: write a CSV with the header image,verdict")
     wrong = [row for row in rows if row["verdict"] not in ANSWERS]
     if wrong:
-        raise ValueError(
+        raise SettingError(
             f"{path}: the verdict on {wrong[0]['image']} is {wrong[0]['verdict']!r}; "
             f"write {', '.join(ANSWERS)}"
         )
@@ -117,7 +117,7 @@ def count(pairs: Sequence[Pair], verdicts: Mapping[str, str]) -> Counter[str]:
     """How often each system was better. Raises ValueError where a verdict is missing."""
     missing = [pair.image for pair in pairs if pair.image not in verdicts]
     if missing:
-        raise ValueError(f"{len(missing)} photographs have no verdict, the first {missing[0]}")
+        raise SettingError(f"{len(missing)} photographs have no verdict, the first {missing[0]}")
     found: Counter[str] = Counter(old=0, new=0, same=0)
     for pair in pairs:
         verdict = verdicts[pair.image]
@@ -129,7 +129,7 @@ def count(pairs: Sequence[Pair], verdicts: Mapping[str, str]) -> Counter[str]:
 
 def run(flags: argparse.Namespace) -> None:
     """Draw the sheets, or count the verdicts."""
-    old, new = read_candidates(flags.old), read_candidates(flags.new)
+    old, new = read_predictions(flags.old), read_predictions(flags.new)
     pairs, different = choose(old, new, flags.count, flags.seed)
     if flags.verdicts is None:
         draw(pairs, flags)
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parse_arguments(arguments)
     try:
         run(flags)
-    except (DataError, ImageError, ValueError, OSError) as error:
+    except (CaptioningError, OSError) as error:
         print(f"tools.judge: {error}", file=sys.stderr)
         return 1
     return 0

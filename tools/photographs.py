@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from captioning.data.caption_files import Photograph, read_captions
-from captioning.data.dataset import split_photographs
+from captioning.data.splits import split_photographs
 from captioning.evaluation.corpus import Corpus, caption_statistics
 from captioning.evaluation.uncertainty import Comparison, compare
 from captioning.inference.captioner import Caption, Captioner, Failure

@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from captioning.app.examples import examples
-from tools.browser import ROOT, chromium, opened, put_in, serving, settled
+from tools.browser import ROOT, chromium, opened, put_in, resolve_precision, serving
 
 FOLDER = ROOT / "docs" / "tour"
 WORD = 5  # of the caption: the one whose attention is shown
@@ -24,7 +24,7 @@ def captioned(page: Page, files: Sequence[Path]) -> Page:
     """The page with the captions of these files."""
     put_in(page, *files)
     page.get_by_text("Copy and keep").wait_for()
-    settled(page)
+    resolve_precision(page)
     return page
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     with serving() as (address, _), chromium() as browser:
         page = captioned(opened(browser, address), files[:1])
         page.get_by_role("radio").nth(WORD).click()
-        settled(page)
+        resolve_precision(page)
         page.set_viewport_size({"width": 1280, "height": 1420})
         shoot(page, "one_photograph")
         page = captioned(opened(browser, address, scheme="dark"), files)
@@ -44,7 +44,7 @@ def main() -> None:
         shoot(page, "many_photographs")
         page = captioned(opened(browser, address, width=390), files[:1])
         page.get_by_role("radio").nth(WORD).click()
-        settled(page)
+        resolve_precision(page)
         page.set_viewport_size({"width": 390, "height": 1320})
         shoot(page, "telephone")
 

@@ -14,10 +14,12 @@ from captioning.app.examples import examples
 from captioning.data.augment import AugmentConfig, Augmented
 from captioning.data.caption_files import Photograph
 from captioning.data.images import ImageConfig, read_photo
+from captioning.data.vocab import TOKENS
 from captioning.evaluation.metrics import BleuStatistics, CiderD, bleu_of_sums, bleu_rows
 from captioning.evaluation.uncertainty import intervals, mean
-from captioning.inference.captioner import TOKENS, Captioner
-from captioning.inference.decode import DecodeConfig, beam_search
+from captioning.inference.captioner import Captioner
+from captioning.inference.decode import beam_search
+from captioning.network.config import DecodeConfig
 from captioning.plots import attention_figure, save_figure
 from captioning.training.train import learning_rate_factor
 from main import RECIPE

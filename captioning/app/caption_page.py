@@ -10,16 +10,17 @@ import streamlit as st
 from PIL import Image
 
 from captioning.app.examples import Example, examples
-from captioning.app.session import MOST_PHOTOGRAPHS, Session, Settings, Upload
+from captioning.app.session import MAX_PHOTOS, Session, Settings, Upload
 from captioning.data.images import IMAGE_SUFFIXES, read_photo
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import SHIPPED_MODEL, Caption, Captioner, Failure
 from captioning.inference.export import as_csv, as_html, as_json, distinct_names
 from captioning.network.checkpoint import CheckpointError, file_hash
-from captioning.plots import as_jpeg, as_png, attention_figure, data_url, overlay, thumbnail
+from captioning.pictures import as_jpeg, data_url, overlay, thumbnail
+from captioning.plots import as_png, attention_figure
 
 PHOTO_SIDE, MAP_SIDE, ROW_SIDE = 480, 150, 120  # pixels, the longer one
-WIDEST_BEAM = 10
+MAX_BEAM = 10
 Captioned = tuple[Upload, Caption]
 
 
@@ -68,7 +69,7 @@ def choose_search(captioner: Captioner, digest: str) -> Settings:
     beam = st.sidebar.slider(
         "Beam width",
         min_value=1,
-        max_value=max(WIDEST_BEAM, own.beam),
+        max_value=max(MAX_BEAM, own.beam),
         value=own.beam,
         help="How many captions the search follows at once; 1 takes the likeliest word each time.",
     )
@@ -135,7 +136,7 @@ def put_in() -> None:
     with files:
         st.file_uploader(
             "JPEG, PNG, WebP, GIF, TIFF or BMP; up to 50 MB and 100 megapixels each, "
-            f"{MOST_PHOTOGRAPHS} at a time",
+            f"{MAX_PHOTOS} at a time",
             type=sorted(IMAGE_SUFFIXES),
             accept_multiple_files=True,
             key="files",
@@ -249,7 +250,7 @@ def show_table(
     )
 
 
-@st.cache_data(max_entries=2 * MOST_PHOTOGRAPHS, show_spinner=False, scope="session")
+@st.cache_data(max_entries=2 * MAX_PHOTOS, show_spinner=False, scope="session")
 def thumbnail_of(content: bytes) -> str:
     """A small picture for a cell of the table."""
     return data_url("jpeg", as_jpeg(thumbnail(read_photo(content, near=ROW_SIDE), ROW_SIDE)))
@@ -392,12 +393,12 @@ def main() -> None:
     strength, sentence = choose_looks()
     put_in()
     uploads = session().uploads
-    if len(uploads) > MOST_PHOTOGRAPHS:
+    if len(uploads) > MAX_PHOTOS:
         st.warning(
-            f"The first {MOST_PHOTOGRAPHS} of {len(uploads)} photographs are captioned; put in the "
+            f"The first {MAX_PHOTOS} of {len(uploads)} photographs are captioned; put in the "
             "others after these."
         )
-        uploads = uploads[:MOST_PHOTOGRAPHS]
+        uploads = uploads[:MAX_PHOTOS]
     if not uploads:
         return
     captions, failures = caption_all(captioner, uploads, settings)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from captioning.inference.captioner import Caption, Captioner, Failure
 
-MOST_PHOTOGRAPHS = 50  # captioned at a time
+MAX_PHOTOS = 50  # captioned at a time
 KEPT = 200  # captions that are not computed again; each is a few kilobytes
 
 

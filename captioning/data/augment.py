@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import ColorJitter, RandomResizedCrop
 from captioning.data.caption_files import Photograph
 from captioning.data.dataset import View
 from captioning.data.images import ImageConfig, read_photo, to_array
+from captioning.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1:
-            raise ValueError(f"crop must be above 0 and at most 1, not {self.crop}")
+            raise SettingError(f"crop must be above 0 and at most 1, not {self.crop}")
         for name in ("flip", "jitter"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}")
+                raise SettingError(f"{name} must be in [0, 1], not {getattr(self, name)}")
 
 
 class Augmented:

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from captioning.data.vocab import tokenize
+from captioning.errors import CaptioningError
 
 # Flickr8k.token.txt as published has five captions for a photograph that was never part of it.
 ORPHANS = frozenset({"2258277193_586949ec62.jpg.1"})
 _KARPATHY = {"restval": "train", "val": "dev"}  # what his splits are called here
 
 
-class DataError(ValueError):
+class DataError(CaptioningError):
     """A caption file or data set that cannot be used; the message says what to do."""
 
 

@@ -31,6 +31,8 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
+from captioning.errors import CaptioningError, SettingError
+
 Source = str | os.PathLike[str] | bytes | Image.Image
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
@@ -58,7 +60,7 @@ _TURNS = {
 _MOST_MEGAPIXELS = 178.0
 
 
-class ImageError(ValueError):
+class ImageError(CaptioningError):
     """A photograph cannot be read; the message is one sentence: which, why, and what to do."""
 
 
@@ -78,16 +80,16 @@ class ImageConfig:
 
     def __post_init__(self) -> None:
         if type(self.size) is not int or self.size < 1:
-            raise ValueError(f"size must be a whole number of pixels, not {self.size!r}")
+            raise SettingError(f"size must be a whole number of pixels, not {self.size!r}")
         for name in ("mean", "std"):
             # A list, as JSON gives it, must compare equal to the same tuple.
             object.__setattr__(self, name, tuple(float(x) for x in getattr(self, name)))
             if len(getattr(self, name)) != 3 or not np.isfinite(getattr(self, name)).all():
-                raise ValueError(f"{name} must be three numbers, not {getattr(self, name)}")
+                raise SettingError(f"{name} must be three numbers, not {getattr(self, name)}")
         if min(self.std) <= 0:
-            raise ValueError(f"std must be above 0, not {self.std}")
+            raise SettingError(f"std must be above 0, not {self.std}")
         if not 0 < self.max_megapixels <= _MOST_MEGAPIXELS:
-            raise ValueError(
+            raise SettingError(
                 f"max_megapixels must be above 0 and at most {_MOST_MEGAPIXELS:g}, "
                 f"not {self.max_megapixels}"
             )

@@ -9,6 +9,19 @@ from functools import cached_property
 PAD, START, END, UNK = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>", "<unk>")
 
+
+@dataclass(frozen=True)
+class Tokens:
+    """The ids that decoding must know: where captions start and end, and what is never said."""
+
+    start: int
+    end: int
+    never: tuple[int, ...]  # <start> must be among them
+
+
+TOKENS = Tokens(start=START, end=END, never=(PAD, START, UNK))
+
+
 # A word is letters or digits, joined inside by hyphens, dots, commas or apostrophes ("t-shirt",
 # "u.s", "1,000"). A clitic ("'s", "n't") is a token of its own, as in the Penn Treebank, so that
 # "man" and "man's" share a word. It ends where the word does, or where another "n't" begins.

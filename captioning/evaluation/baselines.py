@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captioning.data.caption_files import Photograph
-from captioning.data.dataset import cached_features
+from captioning.data.features import cached_features
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import tokenize
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from captioning.errors import CaptioningError
 from captioning.network.checkpoint import Checkpoint
 
 # The figures of a result, in the order in which they are shown.
@@ -138,7 +139,7 @@ def with_results(readme: str, result: Mapping[str, Any]) -> str:
     before, begin, rest = readme.partition(README_BEGIN)
     _, end, after = rest.partition(README_END)
     if not begin or not end:
-        raise ValueError(
+        raise CaptioningError(
             f"README.md lacks the marks {README_BEGIN} and {README_END}; put them back"
         )
     return f"{before}{begin}\n{_readme_section(result)}\n{end}{after}"

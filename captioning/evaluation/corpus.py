@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from captioning.errors import SettingError
 from captioning.evaluation.metrics import (
     CiderD,
     DocumentFrequencies,
@@ -108,7 +109,7 @@ def human(corpus: Corpus) -> CaptionScores:
 def _mean_over_places(corpus: Corpus, turn: Callable[[Corpus, int], Corpus]) -> CaptionScores:
     places = corpus.fewest_references
     if places < 2:
-        raise ValueError(
+        raise SettingError(
             "leaving a reference out needs at least two an image, and one image has only one"
         )
     parts = [caption_statistics(turn(corpus, place)) for place in range(places)]

@@ -11,13 +11,14 @@ from torch.nn import functional
 
 from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Batch
-from captioning.data.vocab import END, PAD, START, UNK, Vocabulary, detokenize
-from captioning.evaluation.metrics import TokenStatistics, caption_scores
+from captioning.data.vocab import PAD, TOKENS, Vocabulary, detokenize
+from captioning.evaluation.metrics import caption_scores
 from captioning.evaluation.ptb import ptb_tokenize
-from captioning.inference.decode import DecodeConfig, Hypothesis, Tokens, beam_search
-from captioning.inference.engine import TorchEngine
+from captioning.evaluation.token_metrics import TokenStatistics
+from captioning.inference.decode import Hypothesis, beam_search
+from captioning.inference.torch_engine import TorchEngine
+from captioning.network.config import DecodeConfig
 
-TOKENS = Tokens(start=START, end=END, never=(PAD, START, UNK))
 Look = Callable[[Tensor, list[list[Hypothesis]]], None]
 
 

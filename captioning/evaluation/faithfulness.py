@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from captioning.data.vocab import PAD, START
 from captioning.evaluation.uncertainty import Statistic, ratio
 from captioning.inference.decode import Hypothesis
-from captioning.network.model import Decoder, Memory, State
+from captioning.network.decoder import Decoder, Memory, State
 
 SHARE = 0.1  # of the places are taken away
 DRAWS = 3  # random choices of places a word

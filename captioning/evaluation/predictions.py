@@ -38,7 +38,7 @@ class _Problem(NamedTuple):
     remedy: str
 
 
-def read_candidates(path: Path) -> dict[str, str]:
+def read_predictions(path: Path) -> dict[str, str]:
     """Read a file of captions, one an image: image name or id, as written there, to caption.
 
     Formats, told apart by looking: COCO's results, ``[{"image_id": 42, "caption": "..."}, ...]``;
@@ -59,7 +59,7 @@ def read_candidates(path: Path) -> dict[str, str]:
     return _by_image(entries, path)
 
 
-def match_candidates(candidates: Mapping[str, str], names: Sequence[str], path: Path) -> list[str]:
+def match_predictions(candidates: Mapping[str, str], names: Sequence[str], path: Path) -> list[str]:
     """The captions of the photographs ``names``, in their order; ``path`` is for messages.
 
     A name in the file is looked for as it is, then without its folder, then without its

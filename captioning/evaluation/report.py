@@ -16,7 +16,8 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
-from captioning.plots import STRENGTH, Figure, as_jpeg, as_svg, data_url, light, thumbnail
+from captioning.pictures import STRENGTH, as_jpeg, data_url, light, thumbnail
+from captioning.plots import Figure, as_svg
 
 PHOTO_SIDE = 320  # pixels, the longer one
 GROUPS = ("best", "median", "worst", "random")

@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from captioning.data.images import ImageConfig, ImageError, Source, describe, load_image
-from captioning.data.vocab import END, PAD, START, UNK, Vocabulary, detokenize
-from captioning.inference.decode import DecodeConfig, Hypothesis, Tokens, beam_search
-from captioning.inference.engine import Engine, TorchEngine
+from captioning.data.vocab import TOKENS, Vocabulary, detokenize
+from captioning.errors import SettingError
+from captioning.inference.decode import Hypothesis, beam_search
+from captioning.inference.engine import Engine
+from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint
+from captioning.network.config import DecodeConfig
 
-TOKENS = Tokens(start=START, end=END, never=(PAD, START, UNK))
 SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "model" / "image_captioning_model.pth"
 
 
@@ -151,7 +153,7 @@ class Captioner:
         with the first one asked for, for settings or a batch size out of range.
         """
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+            raise SettingError(f"batch_size must be at least 1, not {batch_size}")
         settings = self._settings(beam, length_penalty)
         remaining = iter(photos)
         while batch := list(islice(remaining, batch_size)):

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-WIDEST_BEAM = 1000  # what memory allows, and far more than helps
+from captioning.data.vocab import Tokens
+from captioning.network.config import DecodeConfig
+
 _KEPT_SHARE = 0.9
 _LOWEST = -1e4  # the least log-probability; e ** -10000 is 0 in any precision
 
@@ -23,38 +24,6 @@ class Steps(Protocol):
     def reorder(self, state: Any, index: Tensor) -> Any: ...
 
     def keep(self, state: Any, images: Tensor) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """The ids that decoding must know: where captions start and end, and what is never said."""
-
-    start: int
-    end: int
-    never: tuple[int, ...]  # <start> must be among them
-
-
-@dataclass(frozen=True)
-class DecodeConfig:
-    """How to search.
-
-    ``beam`` 1 is greedy search. A hypothesis is ranked, during the search and after it, by its
-    log-probability divided by ``length ** length_penalty``, where its length counts ``<end>``:
-    0 ranks by probability alone, 1 by the mean over the words. A caption has 1 to ``max_words``
-    words, and every one ends: after ``max_words`` only ``<end>`` may follow.
-    """
-
-    beam: int = 3
-    length_penalty: float = 0.0
-    max_words: int = 30
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.beam <= WIDEST_BEAM:
-            raise ValueError(f"beam must be from 1 to {WIDEST_BEAM:,}, not {self.beam}")
-        if not 0 <= self.length_penalty <= 5:
-            raise ValueError(f"length_penalty must be in [0, 5], not {self.length_penalty}")
-        if self.max_words < 1:
-            raise ValueError(f"max_words must be at least 1, not {self.max_words}")
 
 
 class Hypothesis(NamedTuple):

@@ -13,14 +13,16 @@ from torch import Tensor
 
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import Vocabulary
-from captioning.files import write_beside
-from captioning.network.model import CaptioningModel, ModelConfig
+from captioning.errors import CaptioningError
+from captioning.files import write_atomically
+from captioning.network.config import ModelConfig
+from captioning.network.model import CaptioningModel
 
 FORMAT = "captioning checkpoint"
 VERSION = 1
 
 
-class CheckpointError(ValueError):
+class CheckpointError(CaptioningError):
     """A file that is not a checkpoint of this project; the message says what to do."""
 
 
@@ -65,7 +67,7 @@ class Checkpoint:
             "provenance": dict(self.provenance),
             "figures": dict(self.figures),
         }
-        write_beside(path, lambda temporary: torch.save(content, temporary))
+        write_atomically(path, lambda temporary: torch.save(content, temporary))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":

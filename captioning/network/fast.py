@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from captioning.network.model import Decoder, Encoder
-from captioning.network.resnet import FrozenBatchNorm
+from captioning.network.decoder import Decoder
+from captioning.network.encoder import Encoder, FrozenBatchNorm
 
 
-def folded(encoder: Encoder) -> Encoder:
+def fold_batch_norm(encoder: Encoder) -> Encoder:
     """A copy for inference, each batch norm folded into the convolution before it.
 
     The same function of the image, up to rounding, in about two thirds of the time.
@@ -30,7 +30,7 @@ def _fold(conv: nn.Conv2d, norm: FrozenBatchNorm) -> None:
     conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
 
 
-def quickened(decoder: Decoder) -> Decoder:
+def to_half_precision(decoder: Decoder) -> Decoder:
     """A copy for inference on a CPU, its matrices stored in float16 and multiplied in float32.
 
     A step has a row a beam: so few that reading the weights is all of the cost. FBGEMM (Khudia et

@@ -8,11 +8,12 @@ from pathlib import Path
 from torch import Tensor
 from torchvision.models import ResNet50_Weights
 
+from captioning.errors import CaptioningError
 from captioning.network.checkpoint import Checkpoint, load_plain
-from captioning.network.model import Encoder
+from captioning.network.encoder import Encoder
 
 
-class PretrainedError(ValueError):
+class PretrainedError(CaptioningError):
     """Encoder weights that cannot be used; the message says what to do."""
 
 

@@ -13,7 +13,7 @@ from captioning.network.checkpoint import Checkpoint
 _NOISE = 0.1  # of the spread of the known words' vectors
 
 
-def grown(
+def extend_vocabulary(
     checkpoint: Checkpoint, captions: Iterable[Sequence[str]], min_count: int, seed: int = 0
 ) -> Checkpoint:
     """The checkpoint with the words that occur ``min_count`` times in ``captions`` added.

@@ -14,7 +14,8 @@ from torch import Tensor
 from captioning.data.dataset import Batch
 from captioning.data.vocab import END, PAD, START, UNK
 from captioning.evaluation.metrics import CiderD, DocumentFrequencies
-from captioning.network.model import CaptioningModel, Decoder
+from captioning.network.decoder import Decoder
+from captioning.network.model import CaptioningModel
 from captioning.training.losses import self_critical_loss
 from captioning.training.train import TrainConfig, caption_loss
 

@@ -12,13 +12,14 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
-from captioning.files import remove_leftovers, write_beside
+from captioning.errors import CaptioningError, SettingError
+from captioning.files import remove_leftovers, write_atomically
 from captioning.network.checkpoint import load_plain
 
 Record: TypeAlias = dict[str, Any]  # what is known of one epoch
 
 
-class ResumeError(ValueError):
+class ResumeError(CaptioningError):
     """A resume file that does not fit the run; the message says what to do."""
 
 
@@ -51,7 +52,7 @@ class ResumeFile:
         self, path: Path, parts: Mapping[str, Stateful], settings: Record, every: float
     ) -> None:
         if not every >= 0:
-            raise ValueError(f"the time between saves must not be below 0, but is {every:g} s")
+            raise SettingError(f"the time between saves must not be below 0, but is {every:g} s")
         self.path, self.parts, self.settings, self.every = path, parts, settings, every
         self.saved = time.monotonic()
 
@@ -66,7 +67,7 @@ class ResumeFile:
             "losses": progress.losses,
             "seconds": progress.seconds,
         }
-        write_beside(self.path, lambda temporary: torch.save(content, temporary))
+        write_atomically(self.path, lambda temporary: torch.save(content, temporary))
         self.saved = time.monotonic()
 
     def save_if_due(self, progress: Progress) -> None:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from captioning.data.augment import AugmentConfig
 from captioning.data.dataset import Batch
 from captioning.data.vocab import PAD
+from captioning.errors import CaptioningError, SettingError
 from captioning.files import remove_leftovers
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.model import CaptioningModel
@@ -27,7 +28,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 AUTO = "auto"  # the precision that suits the machine
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(CaptioningError):
     """The loss became infinite or not a number; training stopped before that step was taken."""
 
 
@@ -38,7 +39,7 @@ class TrainConfig:
     ``encoder_learning_rate`` 0 keeps the encoder frozen. The learning rates rise linearly over
     the part ``warmup`` of all steps, then fall to 0 along a cosine. ``precision`` is that of the
     matrix products and convolutions; weights, losses and optimiser stay in float32. ``auto`` is
-    for ``settled`` to decide.
+    for ``resolve_precision`` to decide.
     """
 
     epochs: int
@@ -62,25 +63,25 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+                raise SettingError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+                raise SettingError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.samples == 1 or self.samples < 0:
-            raise ValueError(f"samples must be 0 or at least 2, not {self.samples}")
+            raise SettingError(f"samples must be 0 or at least 2, not {self.samples}")
         _ = self.augmentation  # it checks its own settings
         others = ("encoder_learning_rate", "weight_decay", "attention_penalty", "cross_entropy")
         for name in others:
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be below 0, but is {getattr(self, name)}")
+                raise SettingError(f"{name} must not be below 0, but is {getattr(self, name)}")
         for name in ("warmup", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+                raise SettingError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         known = (*PRECISIONS, AUTO)
         if self.precision not in known:
-            raise ValueError(f"precision must be one of {', '.join(known)}, not {self.precision}")
+            raise SettingError(f"precision must be one of {', '.join(known)}, not {self.precision}")
 
-    def settled(self, device: str) -> "TrainConfig":
+    def resolve_precision(self, device: str) -> "TrainConfig":
         """The same with a precision that ``device`` is fast in, where that is ``auto``."""
         return replace(self, precision=fast_precision(device)) if self.precision == AUTO else self
 
@@ -135,7 +136,7 @@ def make_optimizer(network: CaptioningModel, config: TrainConfig) -> AdamW:
     return AdamW(groups, fused=True)
 
 
-def blended(
+def interpolate_weights(
     first: Mapping[str, Tensor], second: Mapping[str, Tensor], share: float
 ) -> dict[str, Tensor]:
     """Weights on the line from ``first`` (share 0) to ``second`` (share 1), in float32.

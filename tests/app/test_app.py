@@ -14,7 +14,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from captioning.app.examples import examples
-from captioning.app.session import MOST_PHOTOGRAPHS
+from captioning.app.session import MAX_PHOTOS
 from captioning.data.images import ImageConfig
 from captioning.inference.captioner import SHIPPED_MODEL, Captioner
 from captioning.inference.export import as_html
@@ -89,7 +89,7 @@ def test_formats_and_limits_are_said_before_they_are_met(model):
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     assert f"{config['server']['maxUploadSize']} MB" in label
     assert f"{ImageConfig().max_megapixels:.0f} megapixels" in label
-    assert f"{MOST_PHOTOGRAPHS} at a time" in label
+    assert f"{MAX_PHOTOS} at a time" in label
 
 
 @pytest.mark.parametrize(
@@ -313,11 +313,11 @@ def test_files_of_one_name_are_told_apart(model):
 
 
 def test_more_than_the_page_takes_are_put_off_politely(model, monkeypatch):
-    many = [(f"{i}.png", FILES[i % 9][1]) for i in range(MOST_PHOTOGRAPHS + 2)]
+    many = [(f"{i}.png", FILES[i % 9][1]) for i in range(MAX_PHOTOS + 2)]
     shown = upload(page(), *many)
     assert not shown.exception
-    assert f"first {MOST_PHOTOGRAPHS} of {len(many)}" in shown.warning[0].value
-    assert len(table(shown)) == MOST_PHOTOGRAPHS
+    assert f"first {MAX_PHOTOS} of {len(many)}" in shown.warning[0].value
+    assert len(table(shown)) == MAX_PHOTOS
 
 
 # The other pages --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from PIL import Image
 from captioning.app.examples import examples
 from captioning.data.caption_files import read_captions
 from captioning.inference.captioner import Captioner
-from tools.browser import CHROMIUM, chromium, opened, put_in, serving, settled, whole
+from tools.browser import CHROMIUM, chromium, opened, put_in, resolve_precision, serving, whole
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 VIEWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
@@ -62,7 +62,7 @@ def photograph(seed):
 def headline(page):
     """The caption at the top."""
     page.locator("h2").first.wait_for()
-    settled(page)
+    resolve_precision(page)
     return page.locator("h2").first.inner_text()
 
 
@@ -88,7 +88,7 @@ def test_nothing_sticks_out_and_a_checker_of_accessibility_finds_nothing(page):
 
     put_in(page, photograph(0), photograph(1))
     page.get_by_text("Copy and keep").wait_for()
-    settled(page)
+    resolve_precision(page)
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     for image in page.locator("[data-testid=stImage] img").all():
         assert image.get_attribute("alt")
@@ -114,14 +114,14 @@ def test_captions_are_edited_and_kept_as_a_file_that_training_reads(page, tmp_pa
     put_in(page, *sent, BROKEN)
     table = page.locator("[data-testid=stDataFrame] .dvn-scroller").first
     table.wait_for()
-    settled(page)
+    resolve_precision(page)
     # The table is drawn, not written: a person finds the first caption with eyes and mouse.
     table.scroll_into_view_if_needed()
     table.dblclick(position={"x": 160, "y": 36 + 36})
     editor = page.locator(".gdg-input")
     editor.fill('A "fine", edited caption.')
     editor.press("Enter")
-    settled(page)
+    resolve_precision(page)
     with page.expect_download() as download:
         page.get_by_text("Captions as CSV").click()
     path = tmp_path / "captions.csv"
@@ -156,7 +156,7 @@ def test_the_keyboard_reaches_the_words(browser, server):
     page.get_by_role("radio").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Space")
-    settled(page)
+    resolve_precision(page)
     chosen = page.locator("[role=radio][aria-checked=true]")
     assert chosen.count() == 1
     assert page.get_by_role("radio").nth(1).get_attribute("aria-checked") == "true"
@@ -193,7 +193,7 @@ def test_a_page_opened_by_its_address_is_the_same_page(browser, server, name, wi
     page = context.new_page()
     page.goto(f"{server[0]}/{name}")
     page.locator("h1").first.wait_for()
-    settled(page)
+    resolve_precision(page)
     assert page.get_by_role("link", name="streamlit app").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     context.close()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from captioning.data.caption_files import DataError, read_captions
-from captioning.data.dataset import split_photographs
+from captioning.data.splits import split_photographs
 
 # Whatever a format uses to tell its cells apart stands in a caption.
 CAPTIONS = {

@@ -18,22 +18,21 @@ from captioning.data import dataset as data
 from captioning.data.caption_files import DataError, Photograph, read_captions
 from captioning.data.dataset import (
     CaptionDataset,
-    Features,
     Item,
     Pixels,
     View,
     batches,
-    cached_features,
     collate,
     encode_caption,
-    hashed_split,
-    mean_everywhere,
-    name_hash,
-    of_another,
-    official_split,
-    split_photographs,
+)
+from captioning.data.features import (
+    Features,
+    cached_features,
+    with_mean_features,
+    with_other_features,
 )
 from captioning.data.images import ImageConfig, load_image
+from captioning.data.splits import hashed_split, name_hash, official_split, split_photographs
 from captioning.data.vocab import END, PAD, SPECIAL_TOKENS, START, UNK, Vocabulary
 
 several = settings(max_examples=60, deadline=None, database=None)
@@ -483,7 +482,7 @@ def test_a_mirrored_view_has_left_and_right_swapped_in_its_captions():
 
 def test_with_the_mean_everywhere_no_place_differs_from_another():
     features = torch.rand(5, 4, 6).half()
-    shown = mean_everywhere(lambda index: features[index])(3)
+    shown = with_mean_features(lambda index: features[index])(3)
     assert shown.shape == (4, 6)
     expected = features[3].float().mean(dim=0).half()
     assert all(torch.equal(row, expected) for row in shown)
@@ -491,7 +490,7 @@ def test_with_the_mean_everywhere_no_place_differs_from_another():
 
 @pytest.mark.parametrize("count", [2, 3, 50])
 def test_each_photograph_is_shown_once_and_never_with_its_own_captions(count):
-    visual = of_another(lambda index: torch.tensor([index]), count)
+    visual = with_other_features(lambda index: torch.tensor([index]), count)
     shown = [int(visual(index)) for index in range(count)]
     assert sorted(shown) == list(range(count))
     assert all(index != other for index, other in enumerate(shown))
@@ -499,7 +498,7 @@ def test_each_photograph_is_shown_once_and_never_with_its_own_captions(count):
 
 def test_a_single_photograph_has_no_other():
     with pytest.raises(ValueError, match="single photograph"):
-        of_another(lambda index: torch.zeros(1), 1)
+        with_other_features(lambda index: torch.zeros(1), 1)
 
 
 # The feature cache ------------------------------------------------------------------------------

@@ -13,13 +13,14 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from captioning.data.caption_files import Photograph
-from captioning.data.dataset import Batch, CaptionDataset, Features, Pixels, batches
+from captioning.data.dataset import Batch, CaptionDataset, Pixels, batches
+from captioning.data.features import Features
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import PAD, SPECIAL_TOKENS, Vocabulary, tokenize
 from captioning.evaluation.evaluate import Forced, evaluate, teacher_forced
 from captioning.evaluation.metrics import caption_scores
-from captioning.inference.decode import DecodeConfig
-from captioning.inference.engine import TorchEngine
+from captioning.inference.torch_engine import TorchEngine
+from captioning.network.config import DecodeConfig
 
 WORDS = (*SPECIAL_TOKENS, "a", "dog", "runs", "cat")
 VOCABULARY = Vocabulary(WORDS)

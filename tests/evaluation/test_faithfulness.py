@@ -6,13 +6,14 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data.dataset import Batch
-from captioning.data.vocab import END, START, Vocabulary
-from captioning.evaluation.evaluate import TOKENS
+from captioning.data.vocab import END, START, TOKENS, Vocabulary
 from captioning.evaluation.faithfulness import FUNCTION_WORDS, SHARE, AttentionProbe
 from captioning.evaluation.uncertainty import figures_of, intervals
-from captioning.inference.decode import DecodeConfig, Hypothesis, beam_search
-from captioning.inference.engine import TorchEngine
-from captioning.network.model import ENCODER_CHANNELS, CaptioningModel, Memory, ModelConfig
+from captioning.inference.decode import Hypothesis, beam_search
+from captioning.inference.torch_engine import TorchEngine
+from captioning.network.config import DecodeConfig, ModelConfig
+from captioning.network.decoder import ENCODER_CHANNELS, Memory
+from captioning.network.model import CaptioningModel
 from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
 
 OBJECTS = 6

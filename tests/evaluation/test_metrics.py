@@ -16,7 +16,6 @@ from captioning.evaluation.metrics import (
     CiderD,
     DocumentFrequencies,
     Ngrams,
-    TokenStatistics,
     bleu_statistics,
     caption_f1,
     caption_scores,
@@ -24,6 +23,7 @@ from captioning.evaluation.metrics import (
     corpus_bleu,
     rouge_l,
 )
+from captioning.evaluation.token_metrics import TokenStatistics
 
 TOLERANCE = 1e-6
 several = settings(max_examples=150, deadline=None, database=None)

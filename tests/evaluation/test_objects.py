@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioning.data.caption_files import read_captions
-from captioning.data.dataset import split_photographs
+from captioning.data.splits import split_photographs
 from captioning.data.vocab import tokenize
 from captioning.evaluation.objects import ObjectCounts, ObjectWords
 

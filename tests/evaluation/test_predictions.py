@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from captioning.__main__ import main
 from captioning.data.caption_files import DataError
-from captioning.evaluation.predictions import match_candidates, read_candidates
+from captioning.evaluation.predictions import match_predictions, read_predictions
 
 several = settings(max_examples=100, deadline=None, database=None)
 
@@ -40,7 +40,7 @@ def read(path):
 
     def read(content):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_candidates(path)
+        return read_predictions(path)
 
     return read
 
@@ -122,9 +122,9 @@ def test_any_captions_come_back_whatever_their_order(tmp_path_factory, write, ca
     names = list(captions)
     chance.shuffle(names)
     path.write_bytes(write({name: captions[name] for name in names}).encode())
-    found = read_candidates(path)
+    found = read_predictions(path)
     assert found == captions
-    assert match_candidates(found, list(captions), path) == list(captions.values())
+    assert match_predictions(found, list(captions), path) == list(captions.values())
 
 
 @several
@@ -132,7 +132,7 @@ def test_any_captions_come_back_whatever_their_order(tmp_path_factory, write, ca
 def test_json_may_be_ascii_too(tmp_path_factory, captions):
     path = tmp_path_factory.mktemp("any") / "captions"
     path.write_text(as_lines(captions, ascii=True), encoding="ascii")
-    assert read_candidates(path) == captions
+    assert read_predictions(path) == captions
 
 
 def test_a_coco_result_list_is_what_the_coco_tools_read(path):
@@ -146,7 +146,7 @@ def test_a_coco_result_list_is_what_the_coco_tools_read(path):
     truth.dataset = {"images": [{"id": row["image_id"]} for row in results], "annotations": []}
     truth.createIndex()
     expected = truth.loadRes(str(path)).imgToAnns
-    assert read_candidates(path) == {str(i): rows[0]["caption"] for i, rows in expected.items()}
+    assert read_predictions(path) == {str(i): rows[0]["caption"] for i, rows in expected.items()}
 
 
 def test_csv_columns_are_found_by_their_names(read):
@@ -199,7 +199,7 @@ def test_a_single_json_line_is_named_by_its_line_too(refuse):
 @pytest.mark.parametrize("write", FORMATS)
 def test_an_empty_caption_is_a_caption(read, path, write, caption):
     found = read(write({"a.jpg": caption, "b.jpg": "a dog"}))
-    assert match_candidates(found, ["b.jpg", "a.jpg"], path) == ["a dog", caption]
+    assert match_predictions(found, ["b.jpg", "a.jpg"], path) == ["a dog", caption]
 
 
 @pytest.fixture
@@ -223,9 +223,9 @@ def test_our_own_command_line_writes_what_is_read(
     names = ["café 犬.png", "b.jpg"]
     expected = [captioner(photos / name).text for name in names]
     assert len(set(expected)) == 2
-    assert match_candidates(found, names, path) == expected
+    assert match_predictions(found, names, path) == expected
     with pytest.raises(DataError, match=r"the first bad\.jpg, has no caption"):
-        match_candidates(found, [*names, "bad.jpg"], path)
+        match_predictions(found, [*names, "bad.jpg"], path)
 
 
 # Files that are no captions ---------------------------------------------------------------------
@@ -283,19 +283,19 @@ def test_a_file_that_holds_no_captions_is_refused_in_one_sentence(refuse, conten
 
 def test_a_missing_file_is_named(path):
     with pytest.raises(DataError) as caught:
-        read_candidates(path)
+        read_predictions(path)
     assert "no such file of captions; name the file" in sentence(caught, path)
 
 
 def test_a_folder_in_place_of_the_file_is_named(tmp_path):
     with pytest.raises(DataError) as caught:
-        read_candidates(tmp_path)
+        read_predictions(tmp_path)
     assert "cannot be read" in sentence(caught, tmp_path)
 
 
 def test_a_file_that_may_not_be_read_is_named(unreadable):
     with pytest.raises(DataError) as caught:
-        read_candidates(unreadable)
+        read_predictions(unreadable)
     assert "cannot be read" in sentence(caught, unreadable)
 
 
@@ -406,7 +406,7 @@ def test_whatever_the_file_it_is_read_or_refused_in_one_sentence(tmp_path_factor
     path = tmp_path_factory.mktemp("any") / "captions"
     path.write_bytes(content)
     try:
-        assert read_candidates(path)
+        assert read_predictions(path)
         return
     except DataError as error:
         message = str(error)
@@ -457,19 +457,22 @@ OTHERS = {
 
 @pytest.mark.parametrize(("image", "name"), SAME.values(), ids=SAME.keys())
 def test_a_photograph_is_known_by(path, image, name):
-    assert match_candidates({image: "a dog", "z": "a cat"}, ["z", name], path) == ["a cat", "a dog"]
+    assert match_predictions({image: "a dog", "z": "a cat"}, ["z", name], path) == [
+        "a cat",
+        "a dog",
+    ]
 
 
 @pytest.mark.parametrize(("image", "name"), OTHERS.values(), ids=OTHERS.keys())
 def test_a_photograph_is_not_known_by(path, image, name):
     with pytest.raises(DataError, match="not among"):
-        match_candidates({image: "a dog"}, [name], path)
+        match_predictions({image: "a dog"}, [name], path)
 
 
 def test_ids_of_coco_from_the_file_to_the_photographs(read, path):
     found = read('[{"image_id": 42, "caption": "a dog"}, {"image_id": 7, "caption": "a cat"}]')
     names = ["COCO_val2014_000000000007.jpg", COCO_42]
-    assert match_candidates(found, names, path) == ["a cat", "a dog"]
+    assert match_predictions(found, names, path) == ["a cat", "a dog"]
 
 
 @pytest.mark.parametrize(
@@ -486,13 +489,13 @@ def test_ids_of_coco_from_the_file_to_the_photographs(read, path):
 def test_the_nearest_name_is_taken(path, image, names, expected):
     # The others are there by their own names, so that none is without a caption.
     candidates = {image: "this"} | {name: "other" for name in names if name != expected}
-    found = match_candidates(candidates, names, path)
+    found = match_predictions(candidates, names, path)
     assert dict(zip(names, found, strict=True))[expected] == "this"
     assert found.count("this") == 1
 
 
 def test_a_photograph_asked_for_twice_is_given_twice(path):
-    assert match_candidates({"a": "a dog"}, ["a.jpg", "a.jpg"], path) == ["a dog", "a dog"]
+    assert match_predictions({"a": "a dog"}, ["a.jpg", "a.jpg"], path) == ["a dog", "a dog"]
 
 
 @pytest.fixture
@@ -501,7 +504,7 @@ def mismatch(path):
 
     def mismatch(images, names):
         with pytest.raises(DataError) as caught:
-            match_candidates(dict.fromkeys(images, "a dog"), names, path)
+            match_predictions(dict.fromkeys(images, "a dog"), names, path)
         return sentence(caught, path)
 
     return mismatch
@@ -559,7 +562,7 @@ def test_a_file_of_stems_gives_the_same_as_one_of_names_or_is_refused(names):
     candidates = {stem: f"caption of {stems[stem]}" for stem in order}
     if len(stems) < len(names):
         with pytest.raises(DataError, match="may be"):
-            match_candidates(candidates, names, Path("captions"))
+            match_predictions(candidates, names, Path("captions"))
     else:
         expected = [f"caption of {name}" for name in names]
-        assert match_candidates(candidates, names, Path("captions")) == expected
+        assert match_predictions(candidates, names, Path("captions")) == expected

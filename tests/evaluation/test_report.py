@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from captioning.evaluation.report import COLUMNS, PUBLISHED, Entry, report_html
-from captioning.plots import light
+from captioning.pictures import light
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=http://evil.example/a.png>&amp;{{ 7 * 7 }}"
 VOID = {"meta", "img", "input", "wbr", "br", "link", "hr"}

@@ -15,9 +15,9 @@ from captioning import Caption, Captioner, Failure
 from captioning.data.images import ImageError, load_image
 from captioning.data.vocab import END, SPECIAL_TOKENS, START, detokenize
 from captioning.inference.captioner import Alternative
-from captioning.inference.decode import DecodeConfig
-from captioning.inference.engine import TorchEngine
+from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint, CheckpointError
+from captioning.network.config import DecodeConfig
 
 
 def draw(seed):

@@ -11,9 +11,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from captioning.data.vocab import END, PAD, START, UNK
-from captioning.inference.decode import DecodeConfig, Tokens, beam_search
-from captioning.inference.engine import TorchEngine
+from captioning.data.vocab import END, PAD, START, UNK, Tokens
+from captioning.inference.decode import beam_search
+from captioning.inference.torch_engine import TorchEngine
+from captioning.network.config import DecodeConfig
 
 several = settings(max_examples=40, deadline=None, database=None)
 seeds = st.integers(0, 10**6)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from captioning.inference.engine import CPU_PIECE, TorchEngine
+from captioning.inference.torch_engine import CPU_CHUNK, TorchEngine
 
 TOKENS = torch.tensor(
     # Three beams for each of two photographs.
@@ -58,7 +58,7 @@ def test_encode_gives_the_networks_features(engine, network, images, features):
     assert_close(features, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("count", [1, CPU_PIECE, CPU_PIECE + 1, 2 * CPU_PIECE + 3])
+@pytest.mark.parametrize("count", [1, CPU_CHUNK, CPU_CHUNK + 1, 2 * CPU_CHUNK + 3])
 def test_encoding_in_pieces_gives_what_encoding_each_alone_gives(engine, count):
     images = torch.rand(count, 3, 64, 64)
     alone = torch.cat([engine.encode(image.unsqueeze(0)) for image in images])

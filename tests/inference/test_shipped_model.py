@@ -10,8 +10,8 @@ from skimage import data
 
 from captioning import Captioner
 from captioning.data.caption_files import read_captions
-from captioning.data.dataset import official_split, split_photographs
 from captioning.data.images import load_image
+from captioning.data.splits import official_split, split_photographs
 from captioning.data.vocab import SPECIAL_TOKENS, START, tokenize
 from captioning.inference.captioner import SHIPPED_MODEL
 from captioning.network.checkpoint import Checkpoint
@@ -102,7 +102,7 @@ def test_the_file_is_small_enough_to_ship():
 
 
 def test_it_was_trained_on_no_photograph_of_the_official_held_out_splits():
-    from captioning.data.dataset import _official
+    from captioning.data.splits import _official
 
     assert not Checkpoint.load(SHIPPED_MODEL).training_images & set(_official())
     assert official_split("no such name.jpg") == "train"

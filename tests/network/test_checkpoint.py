@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from captioning.inference.captioner import TOKENS
-from captioning.inference.decode import DecodeConfig, beam_search
-from captioning.inference.engine import TorchEngine
+from captioning.data.vocab import TOKENS
+from captioning.inference.decode import beam_search
+from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint, CheckpointError
+from captioning.network.config import DecodeConfig
 
 
 class Intruder:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from captioning.network.fast import quickened
+from captioning.network.fast import to_half_precision
 
 has_fbgemm = "fbgemm" in torch.backends.quantized.supported_engines
 
@@ -37,7 +37,7 @@ def steps(decoder, features, beams, count=3):
 
 @pytest.mark.parametrize("beams", [1, 2, 3, 7, 40])
 def test_a_quickened_decoder_steps_as_the_decoder_does(decoder, features, beams):
-    copy = quickened(decoder)
+    copy = to_half_precision(decoder)
     for found, expected in zip(
         steps(copy, features, beams), steps(decoder, features, beams), strict=True
     ):
@@ -47,7 +47,7 @@ def test_a_quickened_decoder_steps_as_the_decoder_does(decoder, features, beams)
 def test_quickening_leaves_the_decoder_as_it_is(decoder, features):
     before = {name: value.clone() for name, value in decoder.state_dict().items()}
     expected = steps(decoder, features, 3)
-    quickened(decoder)
+    to_half_precision(decoder)
     after = decoder.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -57,7 +57,7 @@ def test_quickening_leaves_the_decoder_as_it_is(decoder, features):
 
 
 def test_where_fbgemm_is_no_matrix_is_left_in_float32(decoder):
-    copy = quickened(decoder)
+    copy = to_half_precision(decoder)
     layers = [part for part in copy.modules() if isinstance(part, nn.Linear | nn.LSTMCell)]
     # A single row is no matrix: it is quicker as it is.
     left = [part for part in layers if isinstance(part, nn.LSTMCell) or part.out_features > 1]
@@ -67,7 +67,7 @@ def test_where_fbgemm_is_no_matrix_is_left_in_float32(decoder):
 
 def test_another_precision_stays_as_it_is(decoder):
     precise = deepcopy(decoder).double()
-    assert quickened(precise) is precise
+    assert to_half_precision(precise) is precise
 
 
 def test_a_machine_without_fbgemm_goes_on_with_the_decoder(monkeypatch, decoder):
@@ -75,4 +75,4 @@ def test_a_machine_without_fbgemm_goes_on_with_the_decoder(monkeypatch, decoder)
         supported_engines = ("none", "qnnpack")
 
     monkeypatch.setattr(torch.backends, "quantized", Without())
-    assert quickened(decoder) is decoder
+    assert to_half_precision(decoder) is decoder

@@ -8,9 +8,11 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torchvision.models import resnet18, resnet101
 
-from captioning.network.fast import folded
-from captioning.network.model import CaptioningModel, Decoder, Encoder, ModelConfig
-from captioning.network.resnet import FrozenBatchNorm
+from captioning.network.config import ModelConfig
+from captioning.network.decoder import Decoder
+from captioning.network.encoder import Encoder, FrozenBatchNorm
+from captioning.network.fast import fold_batch_norm
+from captioning.network.model import CaptioningModel
 
 BLOCKS = {"layer1": 3, "layer2": 4, "layer3": 6, "layer4": 3}
 
@@ -140,7 +142,7 @@ def test_stride_in_1x1_moves_the_strides(encoder, original):
 def test_folding_changes_nothing_and_leaves_the_encoder(encoder, original, images, stride_in_1x1):
     chosen = original if stride_in_1x1 else encoder
     before = {name: value.clone() for name, value in chosen.state_dict().items()}
-    copy = folded(chosen)
+    copy = fold_batch_norm(chosen)
     with torch.no_grad():
         assert_close_to(copy(images), chosen(images), 1e-4)
     assert not any(isinstance(module, FrozenBatchNorm) for module in copy.modules())

@@ -17,7 +17,7 @@ from torchvision.models import ResNet50_Weights, resnet18, resnet101
 from torchvision.models._api import WeightsEnum
 
 from captioning.network.checkpoint import Checkpoint, CheckpointError
-from captioning.network.model import Encoder
+from captioning.network.encoder import Encoder
 from captioning.network.pretrained import (
     PretrainedError,
     encoder_hash,

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from captioning.data.vocab import UNK
-from captioning.network.vocabulary_growth import grown
+from captioning.network.vocabulary_growth import extend_vocabulary
 
 CAPTIONS = [["a", "red", "kite"], ["two", "kites", "and", "a", "kite"], ["a", "drone"]] * 2
 TOKENS = torch.tensor([[1, 4, 5, 9], [1, 7, 4, 4]])  # (N, T)
@@ -13,7 +13,7 @@ TOKENS = torch.tensor([[1, 4, 5, 9], [1, 7, 4, 4]])  # (N, T)
 
 @pytest.fixture(scope="module")
 def larger(checkpoint):
-    return grown(checkpoint, CAPTIONS, min_count=2)
+    return extend_vocabulary(checkpoint, CAPTIONS, min_count=2)
 
 
 def test_words_that_occur_often_enough_are_added_behind_the_known_ones(checkpoint, larger):
@@ -21,7 +21,7 @@ def test_words_that_occur_often_enough_are_added_behind_the_known_ones(checkpoin
     assert larger.vocabulary.words[: len(known)] == known
     assert larger.vocabulary.words[len(known) :] == ("kite", "and", "drone", "kites")
     assert larger.model.vocabulary_size == len(larger.vocabulary)
-    assert grown(checkpoint, CAPTIONS, 4).vocabulary.words[len(known) :] == ("kite",)
+    assert extend_vocabulary(checkpoint, CAPTIONS, 4).vocabulary.words[len(known) :] == ("kite",)
 
 
 def test_known_words_keep_their_vectors_and_scores(checkpoint, larger, pixels):
@@ -46,12 +46,12 @@ def test_new_words_together_are_about_as_likely_as_an_unknown_one_was(checkpoint
 def test_new_words_differ_and_are_the_same_every_time(checkpoint, larger):
     rows = larger.weights["decoder.embedding.weight"][len(checkpoint.vocabulary) :]
     assert len({tuple(row.tolist()) for row in rows}) == len(rows)
-    again = grown(checkpoint, CAPTIONS, min_count=2)
+    again = extend_vocabulary(checkpoint, CAPTIONS, min_count=2)
     assert all(torch.equal(larger.weights[name], again.weights[name]) for name in larger.weights)
 
 
 def test_without_a_new_word_nothing_changes(checkpoint):
-    assert grown(checkpoint, [["a", "red", "dog"]], min_count=1) is checkpoint
+    assert extend_vocabulary(checkpoint, [["a", "red", "dog"]], min_count=1) is checkpoint
 
 
 def test_a_grown_checkpoint_is_a_file_like_any_other(larger, tmp_path):

@@ -33,7 +33,7 @@ def run(*flags):
 
 
 def pairs(count=10, seed=0):
-    files = (judge.read_candidates(judge.Path(f"{name}.json")) for name in ("old", "new"))
+    files = (judge.read_predictions(judge.Path(f"{name}.json")) for name in ("old", "new"))
     return judge.choose(*files, count, seed)
 
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from captioning.app.examples import examples
 from captioning.data.caption_files import Photograph, read_captions
-from captioning.data.dataset import split_photographs
+from captioning.data.splits import split_photographs
 from captioning.inference.captioner import Captioner
 from tools.photographs import TURNS, differences, from_a_telephone, large_ones
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from captioning.data.dataset import hashed_split
+from captioning.data.splits import hashed_split
 
 COLOURS = {
     "red": (220, 20, 20),

@@ -11,7 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data.dataset import Batch
 from captioning.data.vocab import END, PAD, START, UNK
-from captioning.network.model import ENCODER_CHANNELS, CaptioningModel, Decoder, ModelConfig
+from captioning.network.config import ModelConfig
+from captioning.network.decoder import ENCODER_CHANNELS, Decoder
+from captioning.network.model import CaptioningModel
 from captioning.training.reinforce import SelfCritical, sample
 from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
 

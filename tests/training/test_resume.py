@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captioning.data.dataset import hashed_split
+from captioning.data.splits import hashed_split
 from captioning.network.checkpoint import Checkpoint, load_plain
 
 ROOT = Path(__file__).resolve().parents[2]

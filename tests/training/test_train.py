@@ -16,15 +16,17 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data.dataset import Batch
 from captioning.data.vocab import END, PAD, START
-from captioning.network.model import ENCODER_CHANNELS, CaptioningModel, Decoder, ModelConfig
+from captioning.network.config import ModelConfig
+from captioning.network.decoder import ENCODER_CHANNELS, Decoder
+from captioning.network.model import CaptioningModel
 from captioning.training.resume import ResumeError
 from captioning.training.train import (
     NonFiniteLossError,
     Run,
     TrainConfig,
-    blended,
     caption_loss,
     fit,
+    interpolate_weights,
     learning_rate_factor,
     make_optimizer,
     train_one_epoch,
@@ -152,7 +154,7 @@ def test_settings_out_of_range_are_refused_by_name(field, value):
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_a_blend_lies_on_the_line_between_two_networks(share):
     first, second = (small_model(seed).state_dict() for seed in (0, 1))
-    made = blended(first, second, share)
+    made = interpolate_weights(first, second, share)
     assert set(made) == set(first)
     for name, value in made.items():
         expected = [
@@ -167,7 +169,7 @@ def test_a_blend_lies_on_the_line_between_two_networks(share):
 
 def test_what_two_networks_share_stays_exactly_as_it_is():
     half = {"weight": torch.randn(50).half()}
-    assert torch.equal(blended(half, half, 0.1)["weight"].half(), half["weight"])
+    assert torch.equal(interpolate_weights(half, half, 0.1)["weight"].half(), half["weight"])
 
 
 # One epoch --------------------------------------------------------------------------------------
@@ -336,9 +338,9 @@ def test_auto_is_bfloat16_only_where_the_processor_is_fast_in_it(
     monkeypatch, capability, precision
 ):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert replace(CONFIG, precision="auto").settled("cpu").precision == precision
+    assert replace(CONFIG, precision="auto").resolve_precision("cpu").precision == precision
     for chosen in ("float32", "bfloat16"):
-        assert replace(CONFIG, precision=chosen).settled("cpu").precision == chosen
+        assert replace(CONFIG, precision=chosen).resolve_precision("cpu").precision == chosen
 
 
 # All epochs -------------------------------------------------------------------------------------

@@ -96,3 +96,42 @@ def resnet50(stride_in_1x1: bool = False) -> nn.Sequential:
             channels = width * EXPANSION
         stages[f"layer{number + 1}"] = nn.Sequential(*layer)
     return nn.Sequential(stages)
+
+
+class Encoder(nn.Module):
+    """ResNet-50 with frozen batch norm, cut before the pooling: a grid of L locations.
+
+    The parameters have the names of torchvision's ``resnet50``. Batch norm is frozen, as in
+    detection and captioning systems, because a step holds too few photographs for statistics of
+    its own.
+    """
+
+    def __init__(self, stride_in_1x1: bool = False) -> None:
+        super().__init__()
+        self.stride_in_1x1 = stride_in_1x1
+        self.stages = resnet50(stride_in_1x1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode normalised images (B, 3, H, W) as features (B, L, C), row by row of the grid."""
+        grid: Tensor = self.stages(
+            images.contiguous(memory_format=torch.channels_last)
+        )  # (B, C, h, w)
+        return grid.flatten(2).transpose(1, 2)  # (B, L, C)
+
+    def load_torchvision(self, state: dict[str, Tensor]) -> None:
+        """Load a state dict of torchvision's ``resnet50``; its classifier is not needed.
+
+        Raises ValueError when tensors are missing, of the wrong shape, or of a deeper network.
+        """
+        stages = {name: value for name, value in state.items() if not name.startswith("fc.")}
+        own = self.stages.state_dict()
+        wrong = [
+            name for name in own if name not in stages or stages[name].shape != own[name].shape
+        ]
+        if wrong:
+            raise ValueError(f"{len(wrong)} of {len(own)} tensors are missing, such as {wrong[0]}")
+        # A ResNet-101 has all of these names and shapes, and more.
+        more = [n for n in stages if n not in own and not n.endswith("num_batches_tracked")]
+        if more:
+            raise ValueError(f"{len(more)} tensors are of another network, such as {more[0]}")
+        self.stages.load_state_dict({name: stages[name] for name in own})

@@ -1,0 +1,55 @@
+"""What a checkpoint stores of the network and of the search for captions."""
+
+from dataclasses import dataclass
+
+from captioning.errors import SettingError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the network.
+
+    ``stride_in_1x1`` describes the ResNet-50 that the encoder's weights were trained as: True for
+    the original one of He et al. (2015), which strides in the 1x1 convolutions and pools with
+    ``ceil_mode``; False for torchvision's, which strides in the 3x3 ones (its "v1.5").
+    """
+
+    vocabulary_size: int
+    embedding_dim: int = 512
+    attention_dim: int = 512
+    decoder_dim: int = 512
+    dropout: float = 0.5
+    stride_in_1x1: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary_size", "embedding_dim", "attention_dim", "decoder_dim"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise SettingError(f"dropout must be in [0, 1), not {self.dropout}")
+
+
+MAX_BEAM = 1000  # what memory allows, and far more than helps
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """How to search.
+
+    ``beam`` 1 is greedy search. A hypothesis is ranked, during the search and after it, by its
+    log-probability divided by ``length ** length_penalty``, where its length counts ``<end>``:
+    0 ranks by probability alone, 1 by the mean over the words. A caption has 1 to ``max_words``
+    words, and every one ends: after ``max_words`` only ``<end>`` may follow.
+    """
+
+    beam: int = 3
+    length_penalty: float = 0.0
+    max_words: int = 30
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.beam <= MAX_BEAM:
+            raise SettingError(f"beam must be from 1 to {MAX_BEAM:,}, not {self.beam}")
+        if not 0 <= self.length_penalty <= 5:
+            raise SettingError(f"length_penalty must be in [0, 5], not {self.length_penalty}")
+        if self.max_words < 1:
+            raise SettingError(f"max_words must be at least 1, not {self.max_words}")

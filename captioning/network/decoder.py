@@ -1,0 +1,107 @@
+"""Additive attention, and the LSTM decoder that writes word by word."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from captioning.network.config import ModelConfig
+
+ENCODER_CHANNELS = 2048
+
+
+class Memory(NamedTuple):
+    """What the decoder looks at: one copy an image, however many captions or beams it has."""
+
+    features: Tensor  # (B, L, C)
+    keys: Tensor  # (B, L, A): the features' part of the attention scores
+
+
+class State(NamedTuple):
+    """What the decoder remembers between two words."""
+
+    hidden: Tensor  # (N, D)
+    cell: Tensor  # (N, D)
+
+
+class Attention(nn.Module):
+    """Additive attention over the locations (Bahdanau et al. 2015; Xu et al., eqs. 4 to 6, 13)."""
+
+    def __init__(self, channels: int, decoder_dim: int, attention_dim: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(channels, attention_dim)
+        self.query = nn.Linear(decoder_dim, attention_dim, bias=False)
+        self.score = nn.Linear(attention_dim, 1, bias=False)
+
+    def forward(self, memory: Memory, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Look with state ``hidden`` (N, D): context (N, C) and weights alphas (N, L), sum 1."""
+        images, locations, channels = memory.features.shape
+        query = self.query(hidden).view(images, -1, 1, self.query.out_features)  # (B, N/B, 1, A)
+        # In place: these numbers (N, L, A) are most of what a step writes.
+        scores = self.score((memory.keys.unsqueeze(1) + query).tanh_()).squeeze(-1)
+        alphas = torch.softmax(scores.float(), dim=-1)  # (B, N/B, L)
+        context = alphas.to(memory.features.dtype) @ memory.features  # (B, N/B, C)
+        return context.reshape(-1, channels), alphas.reshape(-1, locations)
+
+
+class Decoder(nn.Module):
+    """An LSTM that writes word by word from attention-guided context vectors.
+
+    Xu et al. (2015): initial state from the mean feature (section 3.1.2), the sigmoid gate on the
+    context vector (section 4.2.1; a gate for every channel), deep output (eq. 7). ``step`` is the
+    only copy of the arithmetic: training loops over it and decoding calls it.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, embedding, channels = config.decoder_dim, config.embedding_dim, ENCODER_CHANNELS
+        # Not from a normal distribution: where a checkpoint is checked there are shapes alone, and
+        # drawing normal numbers for these imports half of PyTorch's compiler, a second and a half.
+        vectors = torch.empty(config.vocabulary_size, embedding).uniform_(-0.17, 0.17)
+        self.embedding: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+            vectors, freeze=False
+        )
+        self.attention = Attention(channels, width, config.attention_dim)
+        self.initial_hidden = nn.Linear(channels, width)
+        self.initial_cell = nn.Linear(channels, width)
+        self.gate = nn.Linear(width, channels)
+        self.lstm = nn.LSTMCell(embedding + channels, width)
+        self.output_hidden = nn.Linear(width, embedding)
+        self.output_context = nn.Linear(channels, embedding, bias=False)
+        self.vocabulary = nn.Linear(embedding, config.vocabulary_size)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def start(self, features: Tensor, captions_per_image: int = 1) -> tuple[Memory, State]:
+        """Prepare features (B, L, C): the memory, and the state before the first word (N, D)."""
+        mean = features.mean(dim=1)  # (B, C)
+        hidden = torch.tanh(self.initial_hidden(mean)).repeat_interleave(captions_per_image, dim=0)
+        cell = torch.tanh(self.initial_cell(mean)).repeat_interleave(captions_per_image, dim=0)
+        return Memory(features, self.attention.key(features)), State(hidden, cell)
+
+    def step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:
+        """Read one token (N,) a caption.
+
+        Returns the output vector (N, E), which ``vocabulary`` turns into logits of the next word,
+        alphas (N, L), and the new state.
+        """
+        embedded = self.dropout(self.embedding(tokens))  # (N, E)
+        context, alphas = self.attention(memory, state.hidden)  # (N, C), (N, L)
+        context = torch.sigmoid(self.gate(state.hidden)) * context
+        hidden, cell = self.lstm(torch.cat([embedded, context], dim=1), state)  # (N, D) each
+        output = embedded + self.output_hidden(self.dropout(hidden)) + self.output_context(context)
+        return self.dropout(torch.tanh(output)), alphas, State(hidden, cell)
+
+    def forward(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Write under teacher forcing.
+
+        Features (B, L, C) and input tokens (N, T), beginning with ``<start>``, give logits
+        (N, T, V) of the token after each one, and alphas (N, T, L).
+        """
+        memory, state = self.start(features, len(tokens) // len(features))
+        outputs, alphas = [], []
+        for column in tokens.unbind(dim=1):
+            output, alpha, state = self.step(column, memory, state)
+            outputs.append(output)
+            alphas.append(alpha)
+        # One matrix product for the logits of all steps: the largest of the decoder.
+        return self.vocabulary(torch.stack(outputs, dim=1)), torch.stack(alphas, dim=1)
