@@ -42,9 +42,9 @@ from captioning.evaluation.predictions import match_predictions, read_prediction
 from captioning.evaluation.ptb import ptb_tokenize
 from captioning.evaluation.report import Entry, report_html
 from captioning.files import write_text
-from captioning.inference.captioner import SHIPPED_MODEL, as_sentence
-from captioning.inference.torch_engine import TorchEngine, check_device
-from captioning.network.checkpoint import Checkpoint, file_hash
+from captioning.inference.captioner import as_sentence
+from captioning.inference.torch_engine import TorchEngine, resolve_device
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint, file_hash
 from captioning.network.config import DecodeConfig
 from captioning.network.pretrained import encoder_hash
 from captioning.pictures import thumbnail
@@ -106,7 +106,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--beams", action="store_true", help="score beam widths 1 to 10 too")
     add("--name", help="name of the result (default: the system's and the split's)")
     add("--cache", type=Path, default=Path("cache"), help="folder for features (%(default)s)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    add("--device", default="auto", help="where to compute: auto, cpu or cuda (%(default)s)")
     add("--allow-training-images", action="store_true", help="score even what it has seen")
     add(
         "--publish",
@@ -134,7 +134,7 @@ class Scorer:
 
     def __init__(self, flags: argparse.Namespace) -> None:
         self.flags = flags
-        check_device(flags.device)
+        flags.device = resolve_device(flags.device)
         if flags.limit is not None and flags.limit < 1:
             raise SettingError(f"--limit must be at least 1, not {flags.limit}")
         needs_photographs = flags.captions is None and flags.baseline in (None, "nearest")
@@ -268,7 +268,7 @@ class Scorer:
             refuse_training_images(checkpoint, self.photographs)
         engine = TorchEngine(checkpoint.build().to(self.flags.device))
         vocabulary = checkpoint.vocabulary
-        probe = AttentionProbe(engine.network.decoder, vocabulary.encode(FUNCTION_WORDS))
+        probe = AttentionProbe(engine.reference_decoder, vocabulary.encode(FUNCTION_WORDS))
         sweep = BeamSweep(engine, vocabulary, decoding, BEAMS) if self.flags.beams else None
         looks = [look for look in (probe, sweep) if look is not None]
         # Every caption is scored whole, however long.
@@ -336,10 +336,8 @@ def refuse_training_images(checkpoint: Checkpoint, photographs: Sequence[Photogr
 
 def settings(checkpoint: Checkpoint, flags: argparse.Namespace) -> DecodeConfig:
     """The model's own search settings, with the flags that were given."""
-    own: dict[str, Any] = dict(checkpoint.decoding)
     given = {"beam": flags.beam, "length_penalty": flags.length_penalty}
-    own.update({name: value for name, value in given.items() if value is not None})
-    return DecodeConfig(**own)
+    return replace(checkpoint.decoding, **{k: v for k, v in given.items() if v is not None})
 
 
 def say(text: str) -> None:

@@ -32,8 +32,8 @@ from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary
 from captioning.errors import CaptioningError, SettingError
 from captioning.evaluation.evaluate import evaluate
 from captioning.files import remove_leftovers, write_atomically
-from captioning.inference.torch_engine import TorchEngine, check_device
-from captioning.network.checkpoint import Checkpoint
+from captioning.inference.torch_engine import TorchEngine, resolve_device
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.model import CaptioningModel
 from captioning.network.pretrained import (
@@ -151,7 +151,6 @@ RECIPE = Recipe(
     ),
 )
 
-SHIPPED = Path(__file__).parent / "model" / "image_captioning_model.pth"
 
 SCORING_BATCH = 50  # photographs
 UNCHANGED = AugmentConfig()
@@ -189,7 +188,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--init",
         type=Path,
         metavar="FILE",
-        help=f"go on from a trained model, such as model/{SHIPPED.name}, with captions of your own",
+        help=f"go on from a trained model, such as model/{SHIPPED_MODEL.name}, with captions of "
+        "your own",
     )
     going_on = parser.add_mutually_exclusive_group()
     going_on.add_argument(
@@ -233,8 +233,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add("--cache", type=Path, default=Path("cache"), help="folder for features (%(default)s)")
     add("--workers", type=int, default=0, help="processes that read photographs (%(default)s)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
-    add("--install", action="store_true", help=f"copy the result to model/{SHIPPED.name}")
+    add("--device", default="auto", help="where to compute: auto, cpu or cuda (%(default)s)")
+    add("--install", action="store_true", help=f"copy the result to model/{SHIPPED_MODEL.name}")
     recipe = parser.add_argument_group(
         "recipe",
         "override the recipe at the top of main.py; settings of a stage hold for each that runs",
@@ -282,7 +282,7 @@ def read_splits(flags: argparse.Namespace) -> Splits:
 
 def untrained(flags: argparse.Namespace, recipe: Recipe, splits: Splits) -> Checkpoint:
     """The start of all training: a pretrained encoder, a vocabulary, a decoder by chance."""
-    fallback = SHIPPED if SHIPPED.exists() else None
+    fallback = SHIPPED_MODEL if SHIPPED_MODEL.exists() else None
     first = pretrained_encoder(flags.encoder_weights, flags.stride_in_1x1, fallback)
     captions = [tokens for photograph in splits.train for tokens in photograph.references]
     vocabulary = Vocabulary.build(captions, recipe.min_count)
@@ -310,7 +310,7 @@ def untrained(flags: argparse.Namespace, recipe: Recipe, splits: Splits) -> Chec
         vocabulary,
         network.state_dict(),
         training_images=first.training_images,
-        decoding={"beam": recipe.decoding.beam, "length_penalty": recipe.decoding.length_penalty},
+        decoding=recipe.decoding,
         provenance={"encoder": source, "data": splits.describe(), "stages": []},
     )
 
@@ -400,7 +400,7 @@ class Stage:
         return replace(
             after,
             weights=weights,
-            decoding={"beam": search.beam, "length_penalty": search.length_penalty},
+            decoding=search,
             provenance={**after.provenance, "stages": stages},
             figures=figures,
         )
@@ -564,7 +564,7 @@ def train(flags: argparse.Namespace) -> None:
         raise SettingError("--control is for the frozen encoder: give --stage decoder and a --name")
     if flags.init and (flags.stage != "all" or flags.encoder_weights):
         raise SettingError("--init has a stage and an encoder of its own: leave out the others")
-    check_device(flags.device)
+    flags.device = resolve_device(flags.device)
     splits = read_splits(flags)
     folder = Path("runs") / flags.name
     for path in (folder / f"{BLEND}.pth", folder / "best.pth", metrics_of(flags), plot_of(flags)):
@@ -592,8 +592,8 @@ def train(flags: argparse.Namespace) -> None:
     best.save(folder / "best.pth")
     say(f"best: {folder / 'best.pth'}, CIDEr-D {best.figures['CIDEr-D']:.2f} on dev")
     if flags.install:
-        best.save(SHIPPED)
-        say(f"installed as {SHIPPED}")
+        best.save(SHIPPED_MODEL)
+        say(f"installed as {SHIPPED_MODEL}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

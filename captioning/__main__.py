@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from captioning.data.images import IMAGE_SUFFIXES, read_photo
 from captioning.errors import CaptioningError, SettingError
-from captioning.inference.captioner import SHIPPED_MODEL, Caption, Captioner, Failure
+from captioning.inference.captioner import Caption, Captioner, Failure
 from captioning.inference.export import as_json
+from captioning.network.checkpoint import SHIPPED_MODEL
 from captioning.plots import attention_figure, save_figure
 
 FAILED = 2  # exit status when anything could not be captioned

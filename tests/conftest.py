@@ -13,7 +13,7 @@ from captioning.data.images import ImageConfig
 from captioning.data.vocab import END, SPECIAL_TOKENS, Vocabulary
 from captioning.inference.captioner import Captioner
 from captioning.network.checkpoint import Checkpoint
-from captioning.network.config import ModelConfig
+from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
 
@@ -81,7 +81,7 @@ def checkpoint(network):
         vocabulary=Vocabulary((*SPECIAL_TOKENS, *WORDS)),
         weights=network.state_dict(),
         training_images=frozenset({"00ff", "abcd"}),
-        decoding={"beam": 4, "length_penalty": 0.7},
+        decoding=DecodeConfig(beam=4, length_penalty=0.7),
         provenance={"seed": 1, "stages": ["first", "second"]},
         figures={"BLEU-4": 12.5},
     )

@@ -159,7 +159,7 @@ class Place:
         weights = ["--encoder-weights", "resnet50.pth", "--device", "cpu"]
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
-            patch.setattr(main, "SHIPPED", self.folder / "model" / main.SHIPPED.name)
+            patch.setattr(main, "SHIPPED_MODEL", self.folder / "model" / main.SHIPPED_MODEL.name)
             return main.main([*data, *weights, *self.recipe, *map(str, arguments)])
 
     def adapt(self, *arguments):
@@ -288,8 +288,8 @@ def test_the_same_command_again_trains_nothing_and_installs_only_when_asked(trai
     after = place.files()
     written = {path for path in after if after[path] != before.get(path)}
     of_runs = {"runs/small/best.pth", "runs/small/blend.pth"}
-    assert written == of_runs | {f"model/{main.SHIPPED.name}"}
-    installed = Checkpoint.load(place.folder / "model" / main.SHIPPED.name)
+    assert written == of_runs | {f"model/{main.SHIPPED_MODEL.name}"}
+    installed = Checkpoint.load(place.folder / "model" / main.SHIPPED_MODEL.name)
     assert installed.figures == Checkpoint.load(place.folder / "runs/small/best.pth").figures
     shutil.rmtree(place.folder / "model")
 

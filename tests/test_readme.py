@@ -11,8 +11,7 @@ from skimage import data
 import bleu_scorer
 import main as trainer
 from captioning import __main__ as command_line
-from captioning.inference.captioner import SHIPPED_MODEL
-from captioning.network.checkpoint import Checkpoint
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from tools import judge
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,8 +109,7 @@ def test_the_model_card_is_of_the_model_that_ships():
     import json
 
     from captioning.evaluation.card import model_card
-    from captioning.inference.captioner import SHIPPED_MODEL
-    from captioning.network.checkpoint import file_hash
+    from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
 
     result = json.loads((ROOT / "model" / "results.json").read_text(encoding="utf-8"))
     card = (ROOT / "model" / "README.md").read_text(encoding="utf-8")

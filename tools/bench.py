@@ -41,10 +41,10 @@ from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
 from captioning.evaluation.metrics import caption_scores
 from captioning.evaluation.uncertainty import intervals
 from captioning.files import write_atomically
-from captioning.inference.captioner import SHIPPED_MODEL, Captioner
+from captioning.inference.captioner import Captioner
 from captioning.inference.decode import beam_search
 from captioning.inference.torch_engine import TorchEngine
-from captioning.network.checkpoint import Checkpoint
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
 from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
 
@@ -303,7 +303,7 @@ def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
         intervals(caption_statistics(Corpus.of(texts, references)).statistics)
 
     def everything() -> None:
-        probe = AttentionProbe(engine.network.decoder, vocabulary.encode(FUNCTION_WORDS))
+        probe = AttentionProbe(engine.reference_decoder, vocabulary.encode(FUNCTION_WORDS))
         evaluate(engine, photographs, batches(dataset, BATCH), vocabulary, decoding, probe)
 
     size = f"{len(photographs)} photographs"

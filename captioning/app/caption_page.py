@@ -13,9 +13,9 @@ from captioning.app.examples import Example, examples
 from captioning.app.session import MAX_PHOTOS, Session, Settings, Upload
 from captioning.data.images import IMAGE_SUFFIXES, read_photo
 from captioning.evaluation.calibration import Calibration
-from captioning.inference.captioner import SHIPPED_MODEL, Caption, Captioner, Failure
+from captioning.inference.captioner import Caption, Captioner, Failure
 from captioning.inference.export import as_csv, as_html, as_json, distinct_names
-from captioning.network.checkpoint import CheckpointError, file_hash
+from captioning.network.checkpoint import SHIPPED_MODEL, CheckpointError, file_hash
 from captioning.pictures import as_jpeg, data_url, overlay, thumbnail
 from captioning.plots import as_png, attention_figure
 

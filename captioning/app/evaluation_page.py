@@ -6,7 +6,7 @@ import streamlit as st
 
 from captioning.app.results import Result, read_result, read_results
 from captioning.evaluation.report import facts, figure_groups
-from captioning.inference.captioner import SHIPPED_MODEL
+from captioning.network.checkpoint import SHIPPED_MODEL
 
 RESULTS = Path("results")
 REPORT_HEIGHT = 900  # pixels

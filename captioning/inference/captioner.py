@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,11 +14,9 @@ from captioning.data.vocab import TOKENS, Vocabulary, detokenize
 from captioning.errors import SettingError
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.engine import Engine
-from captioning.inference.torch_engine import TorchEngine
-from captioning.network.checkpoint import Checkpoint
+from captioning.inference.torch_engine import TorchEngine, resolve_device
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
-
-SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "model" / "image_captioning_model.pth"
 
 
 @dataclass(frozen=True)
@@ -92,15 +89,6 @@ def as_sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(("!", "?")) else ".")
 
 
-def _settings_of(checkpoint: Checkpoint) -> DecodeConfig:
-    """The search settings that a checkpoint was chosen with."""
-    default, given = DecodeConfig(), checkpoint.decoding
-    return DecodeConfig(
-        beam=int(given.get("beam", default.beam)),
-        length_penalty=float(given.get("length_penalty", default.length_penalty)),
-    )
-
-
 def _probability(hypothesis: Hypothesis) -> float:
     """Of a whole caption, its end included."""
     return float(hypothesis.log_probabilities.sum().exp())
@@ -119,14 +107,15 @@ class Captioner:
     def load(cls, path: str | os.PathLike[str] = SHIPPED_MODEL, device: str = "cpu") -> "Captioner":
         """Load a checkpoint; without a path, the model that ships.
 
-        Raises CheckpointError when the file is missing or is something else.
+        ``device`` is a PyTorch device, or "auto": a GPU where there is one. Raises CheckpointError
+        when the file is missing or is something else, SettingError for a device that is not here.
         """
         checkpoint = Checkpoint.load(path)
         return cls(
-            TorchEngine(checkpoint.build().to(device)),
+            TorchEngine(checkpoint.build().to(resolve_device(device))),
             checkpoint.images,
             checkpoint.vocabulary,
-            _settings_of(checkpoint),
+            checkpoint.decoding,
         )
 
     def __call__(

@@ -29,7 +29,8 @@ class TorchEngine:
     """
 
     def __init__(self, network: CaptioningModel) -> None:
-        self.network = network.eval()
+        network.eval()
+        self.reference_decoder = network.decoder
         self.encoder = fold_batch_norm(network.encoder)
         on_cpu = self.device.type == "cpu"
         self.decoder = to_half_precision(network.decoder) if on_cpu else network.decoder
@@ -37,12 +38,12 @@ class TorchEngine:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.network.decoder.embedding.weight.device
+        return self.reference_decoder.embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         """What the network computes in: the type of its weights."""
-        return self.network.decoder.embedding.weight.dtype
+        return self.reference_decoder.embedding.weight.dtype
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
@@ -82,12 +83,17 @@ class TorchEngine:
     def teacher_force(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, T, V) and alphas (N, T, L) for given input tokens (N, T)."""
         features = features.to(self.device, self.dtype)
-        logits, alphas = self.network.decoder(features, tokens.to(self.device))
+        logits, alphas = self.reference_decoder(features, tokens.to(self.device))
         return logits, alphas
 
 
-def check_device(device: str) -> None:
-    """Raise ValueError unless this machine can compute on ``device``."""
+def resolve_device(device: str) -> str:
+    """The PyTorch device to compute on: ``device``, and a GPU where there is one for "auto".
+
+    Raises SettingError unless this machine can compute on it.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -95,3 +101,4 @@ def check_device(device: str) -> None:
         raise SettingError(
             f"device {device} cannot be used here ({reason}); choose another"
         ) from None
+    return device

@@ -15,11 +15,12 @@ from captioning.data.images import ImageConfig
 from captioning.data.vocab import Vocabulary
 from captioning.errors import CaptioningError
 from captioning.files import write_atomically
-from captioning.network.config import ModelConfig
+from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.model import CaptioningModel
 
 FORMAT = "captioning checkpoint"
 VERSION = 1
+SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "model" / "image_captioning_model.pth"
 
 
 class CheckpointError(CaptioningError):
@@ -41,7 +42,7 @@ class Checkpoint:
     vocabulary: Vocabulary
     weights: Mapping[str, Tensor]
     training_images: frozenset[str] = frozenset()
-    decoding: Mapping[str, float] = field(default_factory=dict)
+    decoding: DecodeConfig = field(default_factory=DecodeConfig)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
 
@@ -63,7 +64,7 @@ class Checkpoint:
             "vocabulary": list(self.vocabulary.words),
             "weights": {name: _to_half(value) for name, value in self.weights.items()},
             "training_images": sorted(self.training_images),
-            "decoding": dict(self.decoding),
+            "decoding": asdict(self.decoding),
             "provenance": dict(self.provenance),
             "figures": dict(self.figures),
         }
@@ -87,7 +88,7 @@ class Checkpoint:
                 vocabulary,
                 content["weights"],
                 frozenset(content["training_images"]),
-                dict(content["decoding"]),
+                DecodeConfig(**content["decoding"]),
                 dict(content["provenance"]),
                 dict(content["figures"]),
             )

@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 from captioning.app.examples import examples
 from captioning.app.session import MAX_PHOTOS
 from captioning.data.images import ImageConfig
-from captioning.inference.captioner import SHIPPED_MODEL, Captioner
+from captioning.inference.captioner import Captioner
 from captioning.inference.export import as_html
-from captioning.network.checkpoint import file_hash
+from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
 from tools.browser import serving
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from captioning.evaluation.calibration import Calibration
-from captioning.inference.captioner import SHIPPED_MODEL
-from captioning.network.checkpoint import file_hash
+from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
 
 
 def section(*bins):

