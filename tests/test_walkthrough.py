@@ -137,4 +137,4 @@ def test_every_picture_is_shown_once_with_a_text_for_those_who_cannot_see_it():
 
 
 def test_the_drawn_tree_is_that_of_the_snippet(walk):
-    assert walk.names["CHANCES"] == walkthrough.CHANCES
+    assert walk.names["PROBABILITIES"] == walkthrough.PROBABILITIES

@@ -1,10 +1,10 @@
 """What captioning and scoring cost, as ratios timed side by side: python -m tools.bench
 
-Each line is the median over pairs of runs, one of ours and one of what it is compared with, in turn
-in one process. "Bare ResNet-50" is torchvision's with its classifier, float32, channels-last, under
-inference mode. "The encoder's own batched forward" is one call of our network, batch norm folded,
-with the whole batch. All lines land in results/metrics/bench.json too, whenever a part is done.
-Nothing else may run while it measures.
+Each line is a median over pairs of runs: ours and the baseline, timed in turn in one process.
+"Bare ResNet-50" is torchvision's with its classifier, in float32 and channels-last, under inference
+mode. "The encoder's own batched forward" is one call of our network, batch norm folded, with the
+whole batch. After each part the lines so far are written to results/metrics/bench.json. Nothing
+else may run while it measures.
 """
 
 import argparse
@@ -49,12 +49,12 @@ from captioning.network.config import DecodeConfig
 from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
 
 PAIRS = 15  # at least
-QUICK_PAIRS = 60  # for what takes a fraction of a second, and varies more
+QUICK_PAIRS = 60  # for what takes a fraction of a second and varies more
 BATCH = 50  # photographs scored
 CALL = 64  # photographs captioned in one call
 EPOCH = 8  # photographs of a small epoch of training
 FOLDERS = (100, 1000)  # photographs, captioned by one command
-LARGE = (4032, 3024)  # pixels: 12 megapixels, as telephones have them
+LARGE = (4032, 3024)  # pixels: 12 megapixels, as phones take them
 RESULTS = Path("results/metrics/bench.json")
 PEAK_OF_CHILD = """
 import resource, subprocess, sys
@@ -66,7 +66,7 @@ Work = Callable[[], object]
 
 
 class Ratio(NamedTuple):
-    """How long ours took, divided by how long theirs did: median and quartiles over the pairs."""
+    """Our time divided by the baseline's: median and quartiles over the pairs."""
 
     name: str
     ratio: float
@@ -84,7 +84,7 @@ class Ratio(NamedTuple):
 
 
 def seconds(work: Work) -> float:
-    """How long some work takes."""
+    """Time a call."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -103,7 +103,7 @@ def compare(name: str, ours: Work, theirs: Work, pairs: int = PAIRS) -> Ratio:
 
 
 def own_forward(engine: TorchEngine, images: torch.Tensor) -> Work:
-    """Our encoder over images (B, 3, H, W), all in one piece."""
+    """Our encoder on images (B, 3, H, W), in one batch."""
 
     @torch.inference_mode()
     def forward() -> object:
@@ -113,7 +113,7 @@ def own_forward(engine: TorchEngine, images: torch.Tensor) -> Work:
 
 
 class Bare:
-    """torchvision's ResNet-50, as a user would run it with care."""
+    """torchvision's ResNet-50, as a careful user would run it."""
 
     def __init__(self) -> None:
         self.network = resnet50(weights=None).eval().to(memory_format=torch.channels_last)
@@ -132,12 +132,12 @@ def bench_photographs(photographs: Sequence[Photograph]) -> list[Ratio]:
     assert isinstance(engine, TorchEngine)
     paths = [photo.path for photo in photographs[:CALL]]
     pixels = Pixels(photographs[:CALL], captioner.images)
-    images = torch.stack([pixels(place) for place in range(len(paths))])
+    images = torch.stack([pixels(index) for index in range(len(paths))])
     images = images.contiguous(memory_format=torch.channels_last)
     size = f"{captioner.images.size}-pixel JPEG"
 
     def one(beam: int) -> Work:
-        turn = cycle(paths)  # captions differ in length, and one is no measure
+        turn = cycle(paths)  # captions differ in length, so one photograph is not representative
         return lambda: captioner(next(turn), beam=beam)
 
     def all_of_them() -> None:
@@ -160,23 +160,23 @@ def bench_photographs(photographs: Sequence[Photograph]) -> list[Ratio]:
 
 
 def bench_large_photograph(photographs: Sequence[Photograph]) -> list[Ratio]:
-    """A photograph as a telephone makes it, against the same one as data sets have it."""
+    """A photograph as a phone takes it, against the same one at the data set's size."""
     captioner = Captioner.load(SHIPPED_MODEL)
     with Image.open(photographs[0].path) as image:
         small, large = (jpeg(image, size) for size in (image.size, LARGE))
-    name = "one 12-megapixel JPEG / the same one with 224 pixels"
+    name = "one 12-megapixel JPEG / the same one at 224 pixels"
     return [compare(name, lambda: captioner(large), lambda: captioner(small), QUICK_PAIRS)]
 
 
 def jpeg(image: Image.Image, size: tuple[int, int]) -> bytes:
-    """The image as a JPEG of that size."""
+    """Resize the image and save it as a JPEG."""
     file = io.BytesIO()
     image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
     return file.getvalue()
 
 
 def bench_start() -> list[Ratio]:
-    """From an empty process to a model that is ready, against importing PyTorch alone."""
+    """From a new process to a loaded model, against importing PyTorch alone."""
 
     def process(code: str) -> Work:
         return lambda: subprocess.run([sys.executable, "-c", code], check=True)
@@ -187,29 +187,29 @@ def bench_start() -> list[Ratio]:
 
 
 class Memory(NamedTuple):
-    """The most memory that one command held while it captioned a folder."""
+    """The peak memory of one command that captioned a folder."""
 
     photographs: int
     megabytes: float
 
 
 def bench_memory(photographs: Sequence[Photograph]) -> list[Memory]:
-    """The command line over folders of photographs: memory should not grow with them."""
-    found = []
+    """The command line on folders of photographs: memory should not grow with their number."""
+    peaks = []
     for count in FOLDERS:
         with tempfile.TemporaryDirectory() as folder:
-            for place, photograph in zip(range(count), cycle(photographs), strict=False):
-                shutil.copyfile(photograph.path, Path(folder) / f"{place:04}.jpg")
-            found.append(Memory(count, peak_memory([sys.executable, "-m", "captioning", folder])))
-        print(f"peak memory for a folder of {count:,}: {found[-1].megabytes:,.0f} MB", flush=True)
-    return found
+            for number, photograph in zip(range(count), cycle(photographs), strict=False):
+                shutil.copyfile(photograph.path, Path(folder) / f"{number:04}.jpg")
+            peaks.append(Memory(count, peak_memory([sys.executable, "-m", "captioning", folder])))
+        print(f"peak memory for a folder of {count:,}: {peaks[-1].megabytes:,.0f} MB", flush=True)
+    return peaks
 
 
 def peak_memory(command: Sequence[str]) -> float:
-    """The most megabytes that a command holds; raises ValueError where it fails."""
-    # Through a small process between: on Linux what a process held counts for its children too.
-    between = [sys.executable, "-c", PEAK_OF_CHILD, *command]
-    done = subprocess.run(between, stdout=subprocess.PIPE, text=True)
+    """The peak memory of a command in megabytes; raises CaptioningError where it fails."""
+    # Through a small process: on Linux a child's peak includes that of the process that forked it.
+    wrapper = [sys.executable, "-c", PEAK_OF_CHILD, *command]
+    done = subprocess.run(wrapper, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise CaptioningError(f"{' '.join(command)}: failed with status {done.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
@@ -217,12 +217,12 @@ def peak_memory(command: Sequence[str]) -> float:
 
 
 def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
-    """An epoch of the decoder: over cached features, and in the two ways that many take."""
+    """An epoch of the decoder over cached features, against two common ways that are slower."""
     checkpoint = Checkpoint.load(SHIPPED_MODEL)
     network = checkpoint.build()
     pixels = Pixels(photographs, checkpoint.images)
     dataset = CaptionDataset(photographs, checkpoint.vocabulary, pixels, max_words=20)
-    seen = collate([dataset[place] for place in range(len(photographs))])
+    seen = collate([dataset[index] for index in range(len(photographs))])
     each = len(seen.inputs) // len(photographs)
     config = TrainConfig(epochs=1, batch_size=len(photographs), learning_rate=1e-6)
     optimizer = make_optimizer(network, config)
@@ -264,7 +264,7 @@ def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
 
 
 def bench_metrics(photographs: Sequence[Photograph]) -> list[Ratio]:
-    """BLEU, ROUGE-L and CIDEr-D of a caption a photograph against its other captions."""
+    """BLEU, ROUGE-L and CIDEr-D of one caption per photograph against all of its captions."""
     corpus = Corpus.of(
         [photo.captions[0] for photo in photographs], [photo.captions for photo in photographs]
     )
@@ -282,12 +282,12 @@ def bench_metrics(photographs: Sequence[Photograph]) -> list[Ratio]:
 
 
 def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
-    """Captioning and scoring, against the bare batched forward of the encoder's network."""
+    """Captioning and scoring, against the batched forward of a bare ResNet-50."""
     checkpoint = Checkpoint.load(SHIPPED_MODEL)
     engine, vocabulary = TorchEngine(checkpoint.build()), checkpoint.vocabulary
     pixels = Pixels(photographs, checkpoint.images)
     dataset = CaptionDataset(photographs, vocabulary, pixels, max_words=10**6)
-    batch = collate([dataset[place] for place in range(len(photographs))])
+    batch = collate([dataset[index] for index in range(len(photographs))])
     bare = Bare()
     images = batch.visual.contiguous(memory_format=torch.channels_last)
     decoding = DecodeConfig(beam=3)
@@ -297,8 +297,8 @@ def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
 
     def captions_alone() -> None:
         seen = next(iter(batches(dataset, BATCH)))
-        found = beam_search(engine, engine.encode(seen.visual), TOKENS, decoding)
-        texts = [" ".join(vocabulary.decode(each[0].tokens)) for each in found]
+        hypotheses = beam_search(engine, engine.encode(seen.visual), TOKENS, decoding)
+        texts = [" ".join(vocabulary.decode(each[0].tokens)) for each in hypotheses]
         references = [photo.captions for photo in photographs]
         intervals(caption_statistics(Corpus.of(texts, references)).statistics)
 
@@ -320,7 +320,7 @@ def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
 
 
 def write(ratios: Sequence[Ratio], memory: Sequence[Memory], machine: str) -> None:
-    """Write all figures as JSON."""
+    """Write all results as JSON."""
     content = {
         "machine": machine,
         "ratios": [ratio._asdict() for ratio in ratios],
@@ -331,7 +331,7 @@ def write(ratios: Sequence[Ratio], memory: Sequence[Memory], machine: str) -> No
 
 
 def measure(photographs: Sequence[Photograph], machine: str) -> None:
-    """Measure all, and write what there is after each part: all of it takes a while."""
+    """Measure everything, and write the results so far after each part: it takes a while."""
     parts: tuple[Callable[[], list[Ratio]], ...] = (
         lambda: bench_photographs(photographs),
         lambda: bench_large_photograph(photographs),
@@ -349,7 +349,7 @@ def measure(photographs: Sequence[Photograph], machine: str) -> None:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, where the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""The app's server and a Chromium to look at it with, for the browser tests and the tour."""
+"""The app's server and a Chromium to open it with, for the browser tests and the tour."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE = 60_000  # milliseconds, ample for a machine that does other things too
-# Alone on its machine, and quiet: Chromium else asks Google for this and that.
+TIMEOUT = 60_000  # milliseconds, ample for a busy machine
+# No requests to Google, and a fake camera.
 _FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(**environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The app as ``make app`` starts it but for the port: its address and its process."""
+    """Serve the app as ``make app`` does, on a free port; yields its address and its process."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
     command += ["--server.port", str(port)]
@@ -50,7 +50,7 @@ def serving(**environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
 
 
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE / 1000
+    deadline = time.monotonic() + TIMEOUT / 1000
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(address, timeout=5):
@@ -62,7 +62,7 @@ def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, headless."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
         try:
@@ -71,8 +71,8 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def opened(browser: Browser, address: str, width: int = 1280, scheme: str = "light") -> Page:
-    """The app in a window of its own, ready."""
+def open_app(browser: Browser, address: str, width: int = 1280, scheme: str = "light") -> Page:
+    """Open the app in a new window, and wait until it is ready."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if scheme == "dark" else "light",
@@ -80,26 +80,26 @@ def opened(browser: Browser, address: str, width: int = 1280, scheme: str = "lig
         accept_downloads=True,
     )
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(TIMEOUT)
     page.goto(address)
     page.locator("h1").first.wait_for()
     page.locator("input[type=file]").first.wait_for(state="attached")
     return page
 
 
-def put_in(page: Page, *files: Path | dict[str, object]) -> None:
-    """Give the page files, as a person does by choosing them."""
+def upload(page: Page, *files: Path | dict[str, object]) -> None:
+    """Upload files, as a person does by choosing them."""
     page.locator("input[type=file]").first.set_input_files(list(files))  # type: ignore[arg-type]
 
 
-def resolve_precision(page: Page) -> None:
+def wait_until_idle(page: Page) -> None:
     """Wait until the page has stopped computing."""
-    page.wait_for_timeout(400)  # so that it has begun
+    page.wait_for_timeout(400)  # until it has started
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.wait_for_timeout(200)
 
 
-def whole(page: Page) -> None:
+def expand_window(page: Page) -> None:
     """Make the window as tall as the page."""
     height = page.evaluate(
         "Math.max(...[...document.querySelectorAll('section')].map(e => e.scrollHeight))"

@@ -1,8 +1,8 @@
-"""Photographs as telephones make them: make photographs
+"""Photographs as phones take them: make photographs
 
-The development photographs, which are 224 pixels wide, are enlarged to 12 megapixels, turned on
-their side with an EXIF mark that says so, and compressed anew. Prints what the shipped model's
-captions score on the originals and on these.
+The development photographs, which are 224 pixels wide, are enlarged to 12 megapixels, rotated or
+mirrored with the EXIF orientation that undoes it, and compressed again. Prints what the shipped
+model's captions score on the originals and on these.
 """
 
 import io
@@ -15,16 +15,17 @@ from tqdm import tqdm
 
 from captioning.data.caption_files import Photograph, read_captions
 from captioning.data.splits import split_photographs
+from captioning.errors import CaptioningError
 from captioning.evaluation.corpus import Corpus, caption_statistics
 from captioning.evaluation.uncertainty import Comparison, compare
 from captioning.inference.captioner import Caption, Captioner, Failure
 
 MEGAPIXELS = 12
-QUALITY = 80  # about what telephones use
+QUALITY = 80  # of JPEG, about what phones use
 BLOCK = 16  # pixels
-ORIENTATION = 0x0112  # of EXIF
-# What a camera does to the pixels that a viewer is told to undo, by the mark's value.
-TURNS = {
+ORIENTATION = 0x0112  # the EXIF tag
+# What each EXIF orientation tells a viewer to undo.
+TRANSPOSES = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,26 +37,26 @@ TURNS = {
 }
 
 
-def from_a_telephone(path: Path, turn: int, megapixels: float = MEGAPIXELS) -> bytes:
-    """The photograph as a large JPEG whose pixels lie as ``turn``, 1 to 8, has them."""
+def as_phone_photo(path: Path, orientation: int, megapixels: float = MEGAPIXELS) -> bytes:
+    """The photograph as a large JPEG, stored with an EXIF ``orientation`` from 1 to 8."""
     with Image.open(path) as image:
         scale = math.sqrt(megapixels * 1e6 / (image.width * image.height))
-        # As cameras do, in whole blocks of JPEG.
+        # Whole JPEG blocks, as cameras write them.
         width, height = (BLOCK * round(side * scale / BLOCK) for side in image.size)
         large = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
-    if (transpose := TURNS[turn]) is not None:
+    if (transpose := TRANSPOSES[orientation]) is not None:
         large = large.transpose(transpose)
     exif = Image.Exif()
-    exif[ORIENTATION] = turn
+    exif[ORIENTATION] = orientation
     file = io.BytesIO()
     large.save(file, "JPEG", quality=QUALITY, exif=exif)
     return file.getvalue()
 
 
-def large_ones(photographs: Sequence[Photograph]) -> Iterator[bytes]:
-    """Each photograph from a telephone, held another way than the one before."""
-    for place, photograph in enumerate(photographs):
-        yield from_a_telephone(photograph.path, place % len(TURNS) + 1)
+def as_phone_photos(photographs: Sequence[Photograph]) -> Iterator[bytes]:
+    """Each photograph as a phone photo, with the eight orientations in turn."""
+    for index, photograph in enumerate(photographs):
+        yield as_phone_photo(photograph.path, index % len(TRANSPOSES) + 1)
 
 
 def differences(
@@ -69,27 +70,28 @@ def differences(
 
 
 def texts(captions: Iterable[Caption | Failure]) -> list[str]:
-    """The captions' texts; raises ValueError for a photograph that cannot be read."""
-    found = []
+    """The captions' texts; raises CaptioningError for a photograph that cannot be read."""
+    read = []
     for caption in captions:
         if isinstance(caption, Failure):
-            raise ValueError(caption.reason)
-        found.append(caption.text)
-    return found
+            raise CaptioningError(caption.reason)
+        read.append(caption.text)
+    return read
 
 
 def main() -> None:
-    """Caption both, score both."""
+    """Caption and score both."""
     data = Path("flickr8k/Flickr8k_Subset")
     dev = split_photographs(read_captions(data / "captions.txt", data / "Images").photographs).dev
     captioner = Captioner.load()
     small = texts(captioner.stream(photo.path for photo in dev))
-    large = texts(tqdm(captioner.stream(large_ones(dev)), total=len(dev), disable=None))
-    for name, found in differences(large, small, dev).items():
+    large = texts(tqdm(captioner.stream(as_phone_photos(dev)), total=len(dev), disable=None))
+    for name, result in differences(large, small, dev).items():
         print(
-            f"{name}: {found.this:.2f} at {MEGAPIXELS} megapixels, {found.other:.2f} as they are; "
-            f"difference {found.difference:+.2f} ({found.interval.low:+.2f} to "
-            f"{found.interval.high:+.2f})"
+            f"{name}: {result.this:.2f} at {MEGAPIXELS} megapixels, "
+            f"{result.other:.2f} as they are; "
+            f"difference {result.difference:+.2f} ({result.interval.low:+.2f} to "
+            f"{result.interval.high:+.2f})"
         )
     same = sum(a == b for a, b in zip(small, large, strict=True))
     print(f"{same} of {len(dev)} captions are the same")

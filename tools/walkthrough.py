@@ -1,4 +1,4 @@
-"""The pictures of docs/walkthrough.md, drawn through the package's own code: make walkthrough"""
+"""The pictures of docs/walkthrough.md, drawn with the package's own code: make walkthrough"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ ACCENT, DARK, PALE = "#0072B2", "0.25", "0.7"  # Okabe and Ito's blue, and greys
 IMAGES = ImageConfig()
 
 WORDS = ("<pad>", "<start>", "<end>", "<unk>", "a", "the", "dog", "cat", "bird")
-CHANCES = {  # of the next word after each: the snippet of captioning/decode.py has the same
+PROBABILITIES = {  # of the next word after each, the same as in the snippet of inference/decode.py
     "<start>": {"the": 0.6, "a": 0.4},
     "the": {"dog": 0.4, "cat": 0.3, "bird": 0.3},
     "a": {"dog": 0.9, "cat": 0.1},
@@ -40,28 +40,28 @@ CHANCES = {  # of the next word after each: the snippet of captioning/decode.py 
 
 
 class Toy:
-    """An engine that knows by heart how likely each word is after each."""
+    """An engine with a table of how likely each word is after each other one."""
 
     def start(self, features: Tensor) -> None:
-        """It needs no state: the word before says all."""
+        """No state is needed: the last word decides."""
 
     def step(self, tokens: Tensor, state: None) -> tuple[Tensor, Tensor, None]:
         """Log-probabilities (N, V) after tokens (N,), and alphas (N, 1)."""
-        chances = torch.zeros(len(tokens), len(WORDS))
+        probabilities = torch.zeros(len(tokens), len(WORDS))
         for row, token in enumerate(tokens.tolist()):
-            for word, chance in CHANCES.get(WORDS[token], {}).items():
-                chances[row, WORDS.index(word)] = chance
-        return chances.log(), torch.ones(len(tokens), 1), None
+            for word, probability in PROBABILITIES.get(WORDS[token], {}).items():
+                probabilities[row, WORDS.index(word)] = probability
+        return probabilities.log(), torch.ones(len(tokens), 1), None
 
     def reorder(self, state: None, index: Tensor) -> None:
         """Nothing to move."""
 
     def keep(self, state: None, images: Tensor) -> None:
-        """Nothing to leave behind."""
+        """Nothing to drop."""
 
 
 def panel(width: float = 7.0, height: float = 3.2) -> tuple[Figure, Axes]:
-    """A figure with one panel, without the frame's upper and right side."""
+    """A figure with one panel, without the top and right spines."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
@@ -84,44 +84,44 @@ def learning_rate() -> Figure:
 
 
 def augmented() -> Figure:
-    """One photograph, and six of the ways in which an epoch may see it."""
+    """One photograph, and six random augmentations of it."""
     example = examples()[1]
     photo = Photograph(example.path.name, example.path, ("a cat",))
     change = Augmented([photo], IMAGES, RECIPE.refine.augmentation)
     unchanged = Augmented([photo], IMAGES, AugmentConfig())
     torch.manual_seed(5)
-    views = [("as it is", unchanged(0))] + [("", change(0)) for _ in range(6)]
+    views = [("original", unchanged(0))] + [("", change(0)) for _ in range(6)]
     figure = Figure(figsize=(10.5, 1.68), layout="constrained")
     for axes, (title, view) in zip(figure.subplots(1, len(views)), views, strict=True):
-        axes.imshow(shown(view.pixels))
+        axes.imshow(denormalise(view.pixels))
         axes.set_title(title or ("mirrored" if view.mirrored else "not mirrored"), fontsize=10)
         axes.axis("off")
     return figure
 
 
-def shown(pixels: Tensor) -> np.ndarray[Any, Any]:
-    """Normalised pixels (3, H, W) as they can be drawn (H, W, 3)."""
+def denormalise(pixels: Tensor) -> np.ndarray[Any, Any]:
+    """Normalised pixels (3, H, W) to displayable ones (H, W, 3)."""
     mean_, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGES.mean, IMAGES.std))
     visible: np.ndarray[Any, Any] = (pixels * std + mean_).clamp(0, 1).permute(1, 2, 0).numpy()
     return visible
 
 
 def attention() -> Figure:
-    """Where the model that ships looks for each of its first seven words."""
+    """Where the shipped model looks for each of its first seven words."""
     captioner, photo = Captioner.load(), examples()[0].path
     caption = captioner(photo)
     return attention_figure(read_photo(photo), caption.words[:7], caption.attention, columns=4)
 
 
 def kept(beam: int, words: int) -> set[tuple[str, ...]]:
-    """The prefixes of so many words that a search of this width keeps."""
+    """The prefixes of ``words`` words that a search with this beam width keeps."""
     settings = DecodeConfig(beam=beam, max_words=words)
-    (found,) = beam_search(Toy(), torch.zeros(1, 1, 1), TOKENS, settings)
-    return {tuple(WORDS[token] for token in each.tokens) for each in found}
+    (hypotheses,) = beam_search(Toy(), torch.zeros(1, 1, 1), TOKENS, settings)
+    return {tuple(WORDS[token] for token in each.tokens) for each in hypotheses}
 
 
 def tree() -> Figure:
-    """All captions of the toy, with those that greedy search and a beam of 2 keep."""
+    """All captions of the toy engine, and those that greedy search and a beam of 2 keep."""
     figure, axes = panel(8.0, 3.6)
     axes.axis("off")
     (greedy,), two = kept(1, 2), kept(2, 2)
@@ -129,59 +129,67 @@ def tree() -> Figure:
     alive = kept(2, 1) | two
     notes = {greedy: "greedy search ends here", best: "a beam of 2 finds this"}
     height = heights()
-    for caption, own in height.items():
-        look = style(caption, best, alive)
-        branch(axes, caption, own, height[caption[:-1]], look)
+    for caption, y in height.items():
+        line = style(caption, best, alive)
+        branch(axes, caption, (height[caption[:-1]], y), line)
         if len(caption) == 2:
-            chance = CHANCES["<start>"][caption[0]] * CHANCES[caption[0]][caption[1]]
+            probability = (
+                PROBABILITIES["<start>"][caption[0]] * PROBABILITIES[caption[0]][caption[1]]
+            )
             weight = "bold" if caption == best else "normal"
-            text = f"{chance:.2f}   {notes.get(caption, '')}"
-            axes.text(2.5, own, text, color=look["color"], va="center", weight=weight)
-    for place, title in {1: "first word", 2: "second word", 2.5: "probability"}.items():
-        axes.text(place, 0.8, title, color="0.45", va="center", size=9)
+            text = f"{probability:.2f}   {notes.get(caption, '')}"
+            axes.text(2.5, y, text, color=line["color"], va="center", weight=weight)
+    for x, title in {1: "first word", 2: "second word", 2.5: "probability"}.items():
+        axes.text(x, 0.8, title, color="0.45", va="center", size=9)
     axes.set(xlim=(-0.3, 3.8), ylim=(min(height.values()) - 0.3, 1.0))
     return figure
 
 
 def heights() -> dict[tuple[str, ...], float]:
-    """Where each prefix is drawn: captions one below the other, a prefix amid what follows it."""
-    captions = [(first, second) for first in CHANCES["<start>"] for second in CHANCES[first]]
-    found: dict[tuple[str, ...], float] = {one: -place for place, one in enumerate(captions)}
-    for prefix in [(), *((first,) for first in CHANCES["<start>"])]:
-        own = [found[one] for one in captions if one[: len(prefix)] == prefix]
-        found[prefix] = sum(own) / len(own)
-    return found
+    """The y of each prefix: captions one below the other, a prefix midway between its captions."""
+    captions = [
+        (first, second) for first in PROBABILITIES["<start>"] for second in PROBABILITIES[first]
+    ]
+    height: dict[tuple[str, ...], float] = {one: -row for row, one in enumerate(captions)}
+    for prefix in [(), *((first,) for first in PROBABILITIES["<start>"])]:
+        below = [height[one] for one in captions if one[: len(prefix)] == prefix]
+        height[prefix] = sum(below) / len(below)
+    return height
 
 
 def style(
     prefix: tuple[str, ...], best: tuple[str, ...], alive: set[tuple[str, ...]]
 ) -> dict[str, Any]:
-    """Blue on the way to the best caption, dark where a beam of 2 goes on, pale where not."""
+    """Blue on the path to the best caption, dark where a beam of 2 continues, else pale."""
     if prefix == best[: len(prefix)]:
         return {"color": ACCENT, "linewidth": 2.5}
     return {"color": DARK if prefix in alive else PALE, "linewidth": 1.5}
 
 
 def branch(
-    axes: Axes, prefix: tuple[str, ...], own: float, parent: float, look: dict[str, Any]
+    axes: Axes, prefix: tuple[str, ...], heights: tuple[float, float], line: dict[str, Any]
 ) -> None:
-    """A word, and the line to it from the word before with its probability."""
-    place, colour = len(prefix), look["color"]
+    """Draw a word, and the line to it from the word before with its probability.
+
+    ``heights`` are the y of the word before and of the word itself.
+    """
+    x, colour = len(prefix), line["color"]
+    parent, y = heights
     if not prefix:
-        axes.text(0, own, "<start>", ha="right", va="center", color=DARK)
+        axes.text(0, y, "<start>", ha="right", va="center", color=DARK)
         return
-    before = prefix[-2] if place > 1 else "<start>"
-    start = place - 1 + (0.16 if place > 1 else 0.03)  # behind the word
-    axes.plot((start, place - 0.03), (parent, own), **look)
+    before = prefix[-2] if x > 1 else "<start>"
+    start = x - 1 + (0.16 if x > 1 else 0.03)  # after the word
+    axes.plot((start, x - 0.03), heights, **line)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    middle = 0.4 * start + 0.6 * place, 0.4 * parent + 0.6 * own
-    chance = f"{CHANCES[before][prefix[-1]]:g}"
-    axes.text(*middle, chance, color=colour, ha="center", va="center", bbox=box)
-    axes.text(place, own, prefix[-1], color=colour, va="center", weight="bold")
+    middle = 0.4 * start + 0.6 * x, 0.4 * parent + 0.6 * y
+    probability = f"{PROBABILITIES[before][prefix[-1]]:g}"
+    axes.text(*middle, probability, color=colour, ha="center", va="center", bbox=box)
+    axes.text(x, y, prefix[-1], color=colour, va="center", weight="bold")
 
 
 def length_penalties() -> Figure:
-    """What captions too short or too long lose, all else being right, against a reference of 10."""
+    """What a caption that is too short or too long loses against a reference of 10 words."""
     figure, axes = panel()
     reference, lengths = 10, range(4, 23)
     axes.plot(lengths, [brevity(n, reference) for n in lengths], color=ACCENT, linewidth=2)
@@ -196,16 +204,16 @@ def length_penalties() -> Figure:
 
 
 def brevity(length: int, reference: int) -> float:
-    """BLEU of a caption whose every n-gram is right."""
+    """BLEU of a caption whose n-grams all match."""
     totals = (length, length - 1, length - 2, length - 3)
     rows = bleu_rows([BleuStatistics(length, reference, totals, totals)])
     return float(bleu_of_sums(rows)[0, 3])
 
 
 def gaussian(length: int, reference: int) -> float:
-    """CIDEr-D, as a part of 10, of a caption that differs in words that weigh nothing.
+    """CIDEr-D, as a share of 10, of a caption that differs in words of weight 0.
 
-    What is in every image's references has an inverse document frequency of 0.
+    A word in every image's references has an inverse document frequency of 0.
     """
     filler = ["x"] * 40
     references = [[["dog", *filler[: reference - 1]], filler], [filler]]
@@ -214,18 +222,18 @@ def gaussian(length: int, reference: int) -> float:
 
 
 def sizes_and_intervals() -> Figure:
-    """How the bootstrap interval of a mean narrows as more photographs are measured."""
+    """How the bootstrap interval of a mean narrows with the number of photographs."""
     figure, axes = panel()
     scores = np.random.default_rng(0).gamma(1.2, 50, 3000)  # as skewed as CIDEr-D is
     counts = [30, 50, 100, 200, 300, 500, 1000, 2000, 3000]
     statistics = [mean(scores[:count]) for count in counts]
-    found = [intervals({"score": statistic})["score"] for statistic in statistics]
-    low, high = zip(*found, strict=True)
+    bands = [intervals({"score": statistic})["score"] for statistic in statistics]
+    low, high = zip(*bands, strict=True)
     axes.fill_between(counts, low, high, color=ACCENT, alpha=0.2, linewidth=0)
-    figures = [statistic.figure() for statistic in statistics]
-    axes.plot(counts, figures, color=ACCENT, marker="o", linewidth=2)
+    means = [statistic.figure() for statistic in statistics]
+    axes.plot(counts, means, color=ACCENT, marker="o", linewidth=2)
     axes.text(33, 62, "95 % interval", color=ACCENT)
-    axes.set(xlabel="photographs measured", ylabel="mean of invented scores", xscale="log")
+    axes.set(xlabel="photographs measured", ylabel="mean of simulated scores", xscale="log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()
     return figure

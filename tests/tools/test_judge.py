@@ -49,7 +49,7 @@ def test_only_photographs_whose_captions_differ_are_chosen_each_once(desk):
     assert all(pair.old != pair.new for pair in chosen)
 
 
-def test_chance_decides_which_photographs_and_which_side(desk):
+def test_photographs_and_sides_are_random(desk):
     assert pairs(6, 1) == pairs(6, 1)
     assert pairs(6, 1) != pairs(6, 2)
     sides = {pair.new_is_a for seed in range(5) for pair in pairs(6, seed)[0]}
@@ -59,7 +59,7 @@ def test_chance_decides_which_photographs_and_which_side(desk):
         assert (first, second) == ((pair.new, pair.old) if pair.new_is_a else (pair.old, pair.new))
 
 
-def test_sheets_are_drawn_and_say_nothing_of_which_is_which(desk, capsys):
+def test_sheets_do_not_say_which_system_is_which(desk, capsys):
     assert run("--count", 8) == 0
     sheets = sorted((desk / "results" / "plots").iterdir())
     assert [path.name for path in sheets] == ["judge_1.png", "judge_2.png"]
@@ -76,11 +76,11 @@ def test_verdicts_are_counted_for_the_right_system(desk, capsys):
     write_verdicts(desk / "all_new.csv", verdicts)
     assert run("--count", 10, "--verdicts", "all_new.csv") == 0
     out = capsys.readouterr().out
-    assert "new better 10, old better 0, alike 0; sign test p = 0.0020" in out
+    assert "new better 10, old better 0, same 0; sign test p = 0.0020" in out
     verdicts |= {chosen[0].image: "same", chosen[1].image: "B" if chosen[1].new_is_a else "A"}
     write_verdicts(desk / "mixed.csv", verdicts)
     assert run("--count", 10, "--verdicts", "mixed.csv") == 0
-    assert "new better 8, old better 1, alike 1" in capsys.readouterr().out
+    assert "new better 8, old better 1, same 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
