@@ -32,7 +32,6 @@ def assert_close_to(actual, expected, tolerance):
     assert_close(actual, expected, rtol=0, atol=tolerance * largest)
 
 
-
 def caption_by_hand(state, features, tokens):
     """Logits (T, V) and alphas (T, L) of one caption; features (L, C), the equations of Xu et al.
 

@@ -39,7 +39,6 @@ def assert_close_to(actual, expected, tolerance):
     assert_close(actual, expected, rtol=0, atol=tolerance * largest)
 
 
-
 def resnet_by_hand(state, images, stride_in_1x1):
     """Layer 4 of ResNet-50 (He et al. 2015, table 1) from its tensors: (B, C, h, w)."""
 
@@ -92,7 +91,9 @@ def test_features_are_those_of_torchvision_row_by_row_of_the_grid(encoder, resne
 
 
 @pytest.mark.parametrize("stride_in_1x1", [False, True])
-def test_features_are_those_of_a_resnet_50_written_by_hand(encoder, original, resnet, images, stride_in_1x1):
+def test_features_are_those_of_a_resnet_50_written_by_hand(
+    encoder, original, resnet, images, stride_in_1x1
+):
     # In float64, so that even another epsilon would show.
     state = {name: value.double() for name, value in resnet.state_dict().items()}
     grid = resnet_by_hand(state, images.double(), stride_in_1x1)

@@ -20,7 +20,6 @@ def tokens():
     return torch.randint(1, 16, (4, 5), generator=torch.manual_seed(2))  # (N, T)
 
 
-
 def test_pixels_and_their_features_give_the_same(network, images, tokens):
     with torch.no_grad():
         from_pixels = network(images, tokens)
