@@ -1,4 +1,4 @@
-"""A small random captioner that tests share: its ResNet-50 is made once a session."""
+"""A small random captioner that tests share: its ResNet-50 is made once per session."""
 
 import os
 import tempfile
@@ -17,10 +17,10 @@ from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
 
-NOBODY = 65534  # a user who owns no files
+NOBODY = 65534  # the id of a user who owns no files
 
 WORDS = ("a", "man", "dog", "'s", "runs", "on", "grass", "the", "red", "ball", "two", "play")
-# Sizes that differ from each other, so that one taken for another shows.
+# All different, so that a test fails where one is mistaken for another.
 SIZES = {"embedding_dim": 24, "attention_dim": 7, "decoder_dim": 40}
 
 
@@ -41,10 +41,10 @@ def resnet():
 
 @pytest.fixture(scope="session")
 def network(resnet):
-    """A network in eval mode whose captions differ; tests leave it as it is.
+    """A network in eval mode whose captions differ; tests must not change it.
 
-    As it is made, a network says the same word over and over. This one has its weights changed
-    until its captions depend on the photograph and on every word before, and some of them end.
+    With random weights a network repeats one word. These are changed until captions depend on the
+    photograph and on every word before, and some of them end.
     """
     network = CaptioningModel(ModelConfig(len(SPECIAL_TOKENS) + len(WORDS), **SIZES))
     network.encoder.load_torchvision(resnet.state_dict())
@@ -60,7 +60,7 @@ def network(resnet):
         decoder.output_context.weight.mul_(0.2)
         decoder.vocabulary.weight.mul_(4)
         decoder.vocabulary.bias[END] += 3
-        for value in network.state_dict().values():  # so that a float16 file loses nothing
+        for value in network.state_dict().values():  # so that a file in float16 loses nothing
             value.copy_(value.half())
     return network.eval()
 
@@ -82,7 +82,7 @@ def checkpoint(network):
         weights=network.state_dict(),
         training_images=frozenset({"00ff", "abcd"}),
         decoding=DecodeConfig(beam=4, length_penalty=0.7),
-        provenance={"seed": 1, "stages": ["first", "second"]},
+        provenance={"seed": 1, "stages": [{"stage": "first"}, {"stage": "second"}]},
         figures={"BLEU-4": 12.5},
     )
 

@@ -1,4 +1,4 @@
-"""From photographs to captions: load a model, call it on a picture."""
+"""From photographs to captions: load a model, and call it on a photograph."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ from captioning.network.config import DecodeConfig
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another caption that the search found, ranked below the one it returned.
+    """Another caption that the search found, ranked below the best one.
 
     ``probability`` is the whole caption's, its end included; ``score`` as in ``Caption``.
     """
@@ -38,15 +38,15 @@ class Alternative:
 
 @dataclass(frozen=True, eq=False)
 class Caption:
-    """What the model said of one photograph, and where it looked for each word.
+    """The caption of one photograph, and where the model looked for each word.
 
     ``text`` is English without a capital or a full stop (``sentence`` has both); ``words`` are
-    its tokens. ``attention`` (T, h, w) has a map a word, which sums to 1 and covers the upright
-    photograph from its top left. ``probabilities`` (T,) are the words' own, each given the words
-    before it. ``probability`` is the whole caption's, its end included, and ``confidence`` the
-    geometric mean over its words and its end: what calibration is measured of. ``score`` is what
-    the search ranked by: the natural log-probability of the caption, divided by its length to the
-    power of the length penalty.
+    its T tokens. ``attention`` (T, h, w) has one map per word, which sums to 1 and covers the
+    upright photograph from its top left. ``probabilities`` (T,) has the probability of each word
+    given those before it. ``probability`` is the whole caption's, its end included, and
+    ``confidence`` the geometric mean over its words and its end, whose calibration is measured.
+    ``score`` is what the search ranked by: the natural log-probability of the caption, divided by
+    its length to the power of the length penalty.
     """
 
     source: str
@@ -65,9 +65,9 @@ class Caption:
         return as_sentence(self.text)
 
     def peak(self, word: int) -> tuple[float, float]:
-        """Where the model looked most for a word: the middle of that cell of the grid.
+        """Where the model looked most for a word: x and y of the middle of that cell of the grid.
 
-        As parts of the photograph's width and height: (0, 0) is the top left, (1, 1) the bottom
+        As fractions of the photograph's width and height: (0, 0) is the top left, (1, 1) the bottom
         right. Raises IndexError for a word that the caption does not have.
         """
         height, width = self.attention.shape[1:]
@@ -84,13 +84,13 @@ class Failure:
 
 
 def as_sentence(text: str) -> str:
-    """Give a caption a capital letter and a full stop, unless it has an end of its own."""
+    """Give a caption a capital letter, and a full stop unless it ends with ! or ?."""
     text = text.strip().removesuffix(".").rstrip()
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(("!", "?")) else ".")
 
 
 def _probability(hypothesis: Hypothesis) -> float:
-    """Of a whole caption, its end included."""
+    """The probability of a whole caption, its end included."""
     return float(hypothesis.log_probabilities.sum().exp())
 
 
@@ -100,7 +100,9 @@ class Captioner:
     def __init__(
         self, engine: Engine, images: ImageConfig, vocabulary: Vocabulary, decoding: DecodeConfig
     ) -> None:
-        self.engine, self.images, self.vocabulary = engine, images, vocabulary
+        self.engine = engine
+        self.images = images
+        self.vocabulary = vocabulary
         self.decoding = decoding
 
     @classmethod
@@ -108,23 +110,21 @@ class Captioner:
         """Load a checkpoint; without a path, the model that ships.
 
         ``device`` is a PyTorch device, or "auto": a GPU where there is one. Raises CheckpointError
-        when the file is missing or is something else, SettingError for a device that is not here.
+        when the file is missing, damaged or something else, and SettingError for a device that
+        this machine does not have.
         """
+        device = resolve_device(device)
         checkpoint = Checkpoint.load(path)
-        return cls(
-            TorchEngine(checkpoint.build().to(resolve_device(device))),
-            checkpoint.images,
-            checkpoint.vocabulary,
-            checkpoint.decoding,
-        )
+        engine = TorchEngine(checkpoint.build().to(device), take_over=True)
+        return cls(engine, checkpoint.images, checkpoint.vocabulary, checkpoint.decoding)
 
     def __call__(
         self, photo: Source, beam: int | None = None, length_penalty: float | None = None
     ) -> Caption:
         """Caption one photograph: a path, the bytes of a file, or a PIL image.
 
-        ``beam`` and ``length_penalty`` replace the model's own settings. Raises ImageError for a
-        photograph that cannot be read and ValueError for settings out of range.
+        ``beam`` and ``length_penalty`` replace the settings of the model. Raises ImageError for a
+        photograph that cannot be read and SettingError for settings out of range.
         """
         pixels = load_image(photo, self.images)
         return self._caption([pixels], [describe(photo)], self._settings(beam, length_penalty))[0]
@@ -138,8 +138,8 @@ class Captioner:
     ) -> Iterator[Caption | Failure]:
         """Caption photographs in order, ``batch_size`` at a time.
 
-        One that cannot be read becomes a Failure and leaves the others alone. Raises ValueError,
-        with the first one asked for, for settings or a batch size out of range.
+        One that cannot be read becomes a Failure and does not affect the others. Settings or a
+        batch size out of range raise SettingError when the first caption is requested.
         """
         if batch_size < 1:
             raise SettingError(f"batch_size must be at least 1, not {batch_size}")
@@ -149,12 +149,12 @@ class Captioner:
             yield from self._caption_batch(batch, settings)
 
     def _settings(self, beam: int | None, length_penalty: float | None) -> DecodeConfig:
-        own = self.decoding
-        return replace(
-            own,
-            beam=own.beam if beam is None else beam,
-            length_penalty=own.length_penalty if length_penalty is None else length_penalty,
-        )
+        settings = self.decoding
+        if beam is not None:
+            settings = replace(settings, beam=beam)
+        if length_penalty is not None:
+            settings = replace(settings, length_penalty=length_penalty)
+        return settings
 
     def _caption_batch(
         self, photos: list[Source], settings: DecodeConfig
@@ -182,23 +182,25 @@ class Captioner:
         if not pixels:
             return []
         features = self.engine.encode(torch.from_numpy(np.stack(pixels)))  # (B, L, C)
-        found = beam_search(self.engine, features, TOKENS, settings)
-        return [self._to_caption(*pair) for pair in zip(names, found, strict=True)]
+        results = beam_search(self.engine, features, TOKENS, settings)
+        return [self._to_caption(*pair) for pair in zip(names, results, strict=True)]
 
     def _to_caption(self, source: str, hypotheses: list[Hypothesis]) -> Caption:
         best, *others = hypotheses
         words = self.vocabulary.decode(best.tokens)
         probabilities = best.log_probabilities[: len(words)].exp()
         return Caption(
-            source,
-            detokenize(words),
-            tuple(words),
-            best.maps().numpy(),  # (T, h, w)
-            tuple(probabilities.tolist()),
-            _probability(best),
-            float(best.log_probabilities.mean().exp()),
-            best.score,
-            tuple(Alternative(self._text(o), o.score, _probability(o)) for o in others),
+            source=source,
+            text=detokenize(words),
+            words=tuple(words),
+            attention=best.maps().numpy(),  # (T, h, w)
+            probabilities=tuple(probabilities.tolist()),
+            probability=_probability(best),
+            confidence=float(best.log_probabilities.mean().exp()),
+            score=best.score,
+            alternatives=tuple(
+                Alternative(self._text(other), other.score, _probability(other)) for other in others
+            ),
         )
 
     def _text(self, hypothesis: Hypothesis) -> str:

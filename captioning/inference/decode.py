@@ -1,35 +1,27 @@
-"""Batched beam search over any engine."""
+"""Batched beam search over any engine.
+
+Dimensions: B photographs, K beams each, T words, L locations, V vocabulary.
+"""
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from captioning.data.vocab import Tokens
+from captioning.inference.engine import Engine
 from captioning.network.config import DecodeConfig
 
-_KEPT_SHARE = 0.9
+_KEPT_SHARE = 0.9  # of the photographs: the search drops the others once so few go on
 _LOWEST = -1e4  # the least log-probability; e ** -10000 is 0 in any precision
-
-
-class Steps(Protocol):
-    """The part of an engine that decoding uses: see ``engine.Engine``."""
-
-    def start(self, features: Tensor) -> Any: ...
-
-    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Tensor, Any]: ...
-
-    def reorder(self, state: Any, index: Tensor) -> Any: ...
-
-    def keep(self, state: Any, images: Tensor) -> Any: ...
 
 
 class Hypothesis(NamedTuple):
     """One finished caption: word ids without ``<end>``, and where the model looked for each.
 
-    ``log_probabilities`` (T + 1,) has one entry a word and one for ``<end>``; ``alphas`` (T, L)
+    ``log_probabilities`` (T + 1,) has one entry per word and one for ``<end>``; ``alphas`` (T, L)
     has the words' alone.
     """
 
@@ -45,70 +37,70 @@ class Hypothesis(NamedTuple):
 
 
 class _Beams(NamedTuple):
-    """B * K hypotheses, those of a photograph side by side, best first; at the start B alone."""
+    """B * K hypotheses, those of a photograph next to each other, best first; B at the start."""
 
-    total: Tensor  # (B, K), the sum of the log-probabilities; -inf for a place not in use
+    total: Tensor  # (B, K), the sum of the log-probabilities; -inf for a beam not in use
     lengths: Tensor  # (B, K), words with <end>
     ended: Tensor  # (B, K)
 
 
-class _Growth(NamedTuple):
-    """How all hypotheses grew by one token; followed backwards, it tells what they say."""
+class _Extension(NamedTuple):
+    """One token for every hypothesis; followed backwards, extensions spell the captions."""
 
-    parents: Tensor  # (B, K), the place of the hypothesis that was extended
+    parents: Tensor  # (B, K), the index among its photograph's of the hypothesis it extends
     tokens: Tensor  # (B, K)
     log_probabilities: Tensor  # (B, K), of each token
-    alphas: Tensor  # (B, hypotheses before, L), at the parents' places
+    alphas: Tensor  # (B, hypotheses before, L), in the order of the parents' indices
 
 
 @torch.inference_mode()
 def beam_search(
-    engine: Steps, features: Tensor, tokens: Tokens, config: DecodeConfig
+    engine: Engine, features: Tensor, tokens: Tokens, config: DecodeConfig
 ) -> list[list[Hypothesis]]:
     """Caption B photographs at once: for each, up to K hypotheses, best first.
 
-    Features (B, L, C) come from the engine. A hypothesis that has ended keeps its place among the
-    K and competes with those that go on; the search for a photograph is over when all its K have
-    ended, which ``max_words`` guarantees. With K large enough to drop nothing it is exhaustive.
-    Memory grows with B * K.
+    Features (B, L, C) come from the engine. A hypothesis that has ended stays among the K and
+    competes with those that go on; the search for a photograph is over when all its K have ended,
+    which ``max_words`` guarantees. With K large enough to drop nothing it is exhaustive. Memory
+    grows with B * K.
     """
-    found: dict[int, list[Hypothesis]] = {}
-    # All captions begin alike: the first step needs one hypothesis a photograph.
+    finished: dict[int, list[Hypothesis]] = {}
+    # The empty caption is the only one at first: one hypothesis per photograph.
     state = engine.start(features)
     beams = _first_beams(len(features))
-    history: list[_Growth] = []
+    history: list[_Extension] = []
     images = torch.arange(len(features))  # those still searched
     last = torch.full((len(features),), tokens.start)
     for position in range(config.max_words + 1):
         log_probabilities, alphas, state = engine.step(last, state)
         allowed = _forbid(log_probabilities.cpu(), tokens, position, config.max_words)
-        extended = beams.total.shape[1]
-        beams, growth = _grow(beams, allowed, alphas.cpu(), tokens.end, config)
-        history.append(growth)
+        width = beams.total.shape[1]  # before the extension
+        beams, extension = _extend(beams, allowed, alphas.cpu(), tokens.end, config)
+        history.append(extension)
         ended = beams.ended.all(dim=1)  # (B,)
         going = (~ended).nonzero().flatten()
         if not len(going):
             break
         if config.beam > 1:
-            offsets = torch.arange(len(ended)).unsqueeze(1) * extended
-            state = engine.reorder(state, (growth.parents + offsets).flatten())
-        last = growth.tokens
-        # Captions differ in length: going on with the unfinished alone halves the work. Leaving
-        # the others behind costs a copy, so it waits until they are several.
+            offsets = torch.arange(len(ended)).unsqueeze(1) * width
+            state = engine.reorder(state, (extension.parents + offsets).flatten())
+        last = extension.tokens
+        # Captions differ in length: to go on with the unfinished alone halves the work. To drop the
+        # finished ones costs a copy, so it waits until there are several.
         if len(going) <= _KEPT_SHARE * len(ended):
-            places = ended.nonzero().flatten()
-            hypotheses = _collect(_at(beams, places), [_at(g, places) for g in history], config)
-            found |= zip(images[places].tolist(), hypotheses, strict=True)
-            beams, history = _at(beams, going), [_at(growth, going) for growth in history]
+            over = ended.nonzero().flatten()
+            captions = _collect(_select(beams, over), [_select(e, over) for e in history], config)
+            finished |= zip(images[over].tolist(), captions, strict=True)
+            beams, history = _select(beams, going), [_select(e, going) for e in history]
             images, last = images[going], last[going]
             state = engine.keep(state, going)
         last = last.flatten()
-    found |= zip(images.tolist(), _collect(beams, history, config), strict=True)
-    return [found[image] for image in range(len(features))]
+    finished |= zip(images.tolist(), _collect(beams, history, config), strict=True)
+    return [finished[image] for image in range(len(features))]
 
 
 def _first_beams(count: int) -> _Beams:
-    """One empty hypothesis a photograph."""
+    """One empty hypothesis per photograph."""
     return _Beams(
         torch.zeros(count, 1), torch.zeros(count, 1), torch.zeros(count, 1, dtype=torch.bool)
     )
@@ -116,7 +108,7 @@ def _first_beams(count: int) -> _Beams:
 
 def _forbid(log_probabilities: Tensor, tokens: Tokens, position: int, max_words: int) -> Tensor:
     """Log-probabilities (B * K, V) with what may not come next, and nothing else, at -inf."""
-    # Or a hypothesis would be lost when the model calls impossible all that it may say next.
+    # Without the clamp a hypothesis is lost when the model calls all that may follow impossible.
     allowed = log_probabilities.clamp(min=_LOWEST)
     if position == max_words:
         only_end = torch.full_like(allowed, -torch.inf)
@@ -127,15 +119,15 @@ def _forbid(log_probabilities: Tensor, tokens: Tokens, position: int, max_words:
     return allowed
 
 
-def _grow(
+def _extend(
     beams: _Beams, log_probabilities: Tensor, alphas: Tensor, end: int, config: DecodeConfig
-) -> tuple[_Beams, _Growth]:
+) -> tuple[_Beams, _Extension]:
     """Extend each hypothesis by each token and keep the best K, or all while they are fewer."""
     count, hypotheses = beams.total.shape
     vocabulary = log_probabilities.shape[-1]
     following = log_probabilities.view(count, hypotheses, vocabulary)
     if beams.ended.any():
-        # A hypothesis that has ended stays as it is: its one continuation, free, is <end> again.
+        # A hypothesis that has ended stays as it is: all that may follow is <end>, at no cost.
         free_end = torch.full((vocabulary,), -torch.inf)
         free_end[end] = 0.0
         following = torch.where(beams.ended.unsqueeze(-1), free_end, following)
@@ -147,57 +139,58 @@ def _grow(
     best = ranks.flatten(1).topk(kept, dim=1).indices  # (B, K)
     parents, chosen = best // vocabulary, best % vocabulary
     total = totals.flatten(1).gather(1, best)
-    grown = _Beams(
+    extended = _Beams(
         total,
         lengths.gather(1, parents),
-        # A place with no possible hypothesis has nothing more to say either.
+        # A beam for which no hypothesis was possible has nothing more to say either.
         ended=(chosen == end) | total.isneginf(),
     )
     new = following.flatten(1).gather(1, best)
-    return grown, _Growth(parents, chosen, new, alphas.view(count, hypotheses, -1))
+    return extended, _Extension(parents, chosen, new, alphas.view(count, hypotheses, -1))
 
 
-_Parts = TypeVar("_Parts", _Beams, _Growth)
+_Parts = TypeVar("_Parts", _Beams, _Extension)
 
 
-def _at(parts: _Parts, images: Tensor | int) -> _Parts:
-    """The part that belongs to the photographs ``images``, places in the batch."""
+def _select(parts: _Parts, images: Tensor | int) -> _Parts:
+    """The rows of some photographs, by their indices in the batch."""
     return type(parts)(*(part[images] for part in parts))
 
 
 def _collect(
-    beams: _Beams, history: Sequence[_Growth], config: DecodeConfig
+    beams: _Beams, history: Sequence[_Extension], config: DecodeConfig
 ) -> list[list[Hypothesis]]:
-    """The hypotheses of each photograph, best first, told by following their growth backwards."""
-    places = torch.arange(beams.total.shape[1]).expand_as(beams.total)  # (B, K)
+    """The hypotheses of each photograph, best first, by following the extensions backwards."""
+    current = torch.arange(beams.total.shape[1]).expand_as(beams.total)  # (B, K)
     rows = torch.arange(len(beams.total)).unsqueeze(1)
     backwards = []
-    for growth in reversed(history):
-        parents = growth.parents.gather(1, places)
-        tokens, new = growth.tokens.gather(1, places), growth.log_probabilities.gather(1, places)
-        backwards.append((tokens, new, growth.alphas[rows, parents]))
-        places = parents
+    for extension in reversed(history):
+        parents = extension.parents.gather(1, current)
+        tokens = extension.tokens.gather(1, current)
+        new = extension.log_probabilities.gather(1, current)
+        backwards.append((tokens, new, extension.alphas[rows, parents]))
+        current = parents
     # (B, K, T), (B, K, T), (B, K, T, L)
     parts = [torch.stack(part[::-1], dim=2) for part in zip(*backwards, strict=True)]
     return [
-        _hypotheses(_at(beams, image), [part[image] for part in parts], config.length_penalty)
+        _hypotheses(_select(beams, image), [part[image] for part in parts], config.length_penalty)
         for image in range(len(beams.total))
     ]
 
 
 def _hypotheses(beams: _Beams, parts: Sequence[Tensor], length_penalty: float) -> list[Hypothesis]:
     """The hypotheses of one photograph, best first; its beams are (K,), its parts (K, T, ...)."""
-    found = []
-    ranked = zip(beams.total.tolist(), beams.lengths.int().tolist(), *parts, strict=True)
-    for total, length, tokens, new, alphas in ranked:
+    hypotheses = []
+    rows = zip(beams.total.tolist(), beams.lengths.int().tolist(), *parts, strict=True)
+    for total, length, tokens, log_probabilities, alphas in rows:
         if total == -torch.inf:
             continue
-        found.append(
+        hypotheses.append(
             Hypothesis(
                 tokens=tokens[: length - 1].tolist(),
                 score=total / length**length_penalty,
-                log_probabilities=new[:length],
+                log_probabilities=log_probabilities[:length],
                 alphas=alphas[: length - 1],
             )
         )
-    return sorted(found, key=lambda hypothesis: -hypothesis.score)
+    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)

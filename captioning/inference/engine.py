@@ -1,19 +1,23 @@
-"""What runs a trained network: the four calls that decoding and scoring need."""
+"""What runs a trained network: the calls that captioning needs."""
 
-from typing import Any, Protocol
+from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:  # an engine of another kind needs no torch to be one
+    from torch import Tensor
 
 
 class Engine(Protocol):
     """Runs a captioning network on B photographs with K beams each, at the start with one.
 
-    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C); ``start`` begins a beam a
-    photograph; ``step`` reads one token (B * K,) a beam and returns natural log-probabilities of
-    the next (B * K, V), alphas (B * K, L) and the new state; ``reorder`` makes beams of which beam
-    i has the state of beam ``index[i]``: as many of each photograph as of the others and in their
-    order, but not always as many as before; ``keep`` goes on with the photographs ``images``
-    alone, places in the batch. A state is the engine's own.
+    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C). ``start`` begins one beam per
+    photograph. ``step`` reads the next token of each beam (B * K,) and returns natural
+    log-probabilities of the one after it (B * K, V), alphas (B * K, L) and the new state.
+    ``reorder`` makes beams of which beam i has the state of beam ``index[i]``: the photographs stay
+    in order and have equally many beams, but not always as many as before. ``keep`` goes on with
+    some photographs alone: ``images`` are their indices in the batch. Only the engine knows what a
+    state holds.
     """
 
     def encode(self, images: Tensor) -> Tensor: ...

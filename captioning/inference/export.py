@@ -1,4 +1,4 @@
-"""Captions in the forms that other programs read: a JSON line, a CSV, HTML with alt text."""
+"""Captions in the formats that other programs read: JSON lines, CSV, HTML with alt text."""
 
 import csv
 import html
@@ -11,7 +11,7 @@ from captioning.inference.captioner import Caption
 
 
 def as_json(caption: Caption) -> str:
-    """One line with all that is known of a caption; peaks are parts of width and height."""
+    """One line with all that is known of a caption; x and y are fractions of width and height."""
     peaks = [caption.peak(index) for index in range(len(caption.words))]
     content = {
         "file": caption.source,
@@ -43,9 +43,9 @@ def as_html(name: str, text: str) -> str:
 
 
 def as_csv(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and captions as the caption file that ``data.read_captions`` and Kaggle's copy have.
+    """Names and captions as a CSV like that of Kaggle's Flickr8k, which training can read.
 
-    A line break inside a caption becomes a blank, because such files are read line by line.
+    A line break inside a caption becomes a space, because some programs read it line by line.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -55,17 +55,15 @@ def as_csv(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:
-    """The names, numbered from the second on where several files have the same one.
+    """Number the names from the second on where several files have the same one.
 
-    As file managers do it: ``photo.jpg``, ``photo (2).jpg``.
+    As file managers do: ``photo.jpg``, ``photo (2).jpg``.
     """
-    taken: set[str] = set()
-    found = []
+    distinct: dict[str, None] = {}  # in order
     for name in names:
         path, number, free = PurePath(name), 1, name
-        while free in taken:
+        while free in distinct:
             number += 1
             free = f"{path.stem} ({number}){path.suffix}"
-        taken.add(free)
-        found.append(free)
-    return found
+        distinct[free] = None
+    return list(distinct)

@@ -1,4 +1,8 @@
-"""The engine that runs the PyTorch network itself."""
+"""The engine that runs the network in PyTorch.
+
+Dimensions: B photographs, K beams each, N captions, T steps, L locations, C encoder channels,
+V vocabulary.
+"""
 
 from typing import NamedTuple
 
@@ -6,51 +10,64 @@ import torch
 from torch import Tensor
 
 from captioning.errors import SettingError
-from captioning.network.decoder import Memory, State
+from captioning.network.decoder import Decoder, Memory, State
 from captioning.network.fast import fold_batch_norm, to_half_precision
 from captioning.network.model import CaptioningModel
 
-# Of more photographs at once a processor computes no faster, but what passes between the layers no
+# A processor is no faster with more photographs at once, but what passes between the layers no
 # longer fits its caches: 64 in one piece took 16 to 48 % more time than in pieces of 8.
 CPU_CHUNK = 8
 
 
 class TorchState(NamedTuple):
-    """The network's memory, one copy a photograph, and its state, one a beam."""
+    """The network's memory, one copy per photograph, and its state, one per beam."""
 
     memory: Memory
     state: State
 
 
 class TorchEngine:
-    """The engine that runs the PyTorch network itself, on the device where it is.
+    """Runs the network on the device where it is, with copies of its parts made for speed.
 
-    It works with copies made for speed: make a new engine after the network has learned.
+    They keep the weights that the network has now: after more training, make a new engine. With
+    ``take_over`` the network is the engine's from here on and must not be used any more: its parts
+    are converted instead of copied, which halves the memory, but such an engine only captions; it
+    has no ``reference_decoder`` and cannot ``teacher_force``.
     """
 
-    def __init__(self, network: CaptioningModel) -> None:
+    def __init__(self, network: CaptioningModel, take_over: bool = False) -> None:
         network.eval()
-        self.reference_decoder = network.decoder
-        self.encoder = fold_batch_norm(network.encoder)
-        on_cpu = self.device.type == "cpu"
+        self.encoder = fold_batch_norm(network.encoder, in_place=take_over)
+        on_cpu = network.decoder.embedding.weight.device.type == "cpu"
         self.decoder = to_half_precision(network.decoder) if on_cpu else network.decoder
+        self._reference_decoder = None if take_over else network.decoder
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.reference_decoder.embedding.weight.device
+        return self.decoder.embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in: the type of its weights."""
-        return self.reference_decoder.embedding.weight.dtype
+        """The precision that the network computes in."""
+        return self.decoder.embedding.weight.dtype
+
+    @property
+    def reference_decoder(self) -> Decoder:
+        """The network's decoder itself, as it was trained: what scoring measures.
+
+        Raises ValueError for an engine that took the network over.
+        """
+        if self._reference_decoder is None:
+            raise ValueError("an engine made with take_over can only caption")
+        return self._reference_decoder
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) to features (B, L, C)."""
-        piece = CPU_CHUNK if self.device.type == "cpu" else max(1, len(images))
-        pieces = torch.split(images.to(self.device), piece)
-        return torch.cat([self.encoder(pixels) for pixels in pieces])
+        chunk = CPU_CHUNK if self.device.type == "cpu" else max(1, len(images))
+        chunks = torch.split(images.to(self.device), chunk)
+        return torch.cat([self.encoder(pixels) for pixels in chunks])
 
     @torch.inference_mode()
     def start(self, features: Tensor) -> TorchState:
@@ -68,7 +85,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def reorder(self, state: TorchState, index: Tensor) -> TorchState:
-        """Beams of which beam i has the state of beam ``index[i]``."""
+        """Make beams of which beam i has the state of beam ``index[i]``."""
         index = index.to(self.device)
         return TorchState(state.memory, State(*(part[index] for part in state.state)))
 
@@ -88,17 +105,18 @@ class TorchEngine:
 
 
 def resolve_device(device: str) -> str:
-    """The PyTorch device to compute on: ``device``, and a GPU where there is one for "auto".
+    """Return the PyTorch device ``device``; for "auto" a GPU, or the CPU where there is none.
 
-    Raises SettingError unless this machine can compute on it.
+    Raises SettingError for one that this machine cannot compute on.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        torch.zeros(1, device=device).item()  # "meta" makes tensors too, but without numbers
+    # AssertionError: torch was built without that device; ImportError: without its module.
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason, _, _ = str(error).partition("\n")[0].partition(". ")  # its first sentence
         raise SettingError(
-            f"device {device} cannot be used here ({reason}); choose another"
+            f"device {device} cannot be used here ({reason}); choose auto, cpu or another one"
         ) from None
     return device

@@ -13,18 +13,27 @@ from torch import Tensor
 
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import Vocabulary
-from captioning.errors import CaptioningError
 from captioning.files import write_atomically
+from captioning.network.checkpoint_parts import (
+    STAGE_TEXTS,
+    CheckpointError,
+    check_parts,
+    damaged,
+    read_config,
+    read_figures,
+    read_provenance,
+    read_strings,
+    read_vocabulary,
+)
 from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.model import CaptioningModel
+
+__all__ = ["SHIPPED_MODEL", "Checkpoint", "CheckpointError", "file_hash", "load_plain"]
 
 FORMAT = "captioning checkpoint"
 VERSION = 1
 SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "model" / "image_captioning_model.pth"
-
-
-class CheckpointError(CaptioningError):
-    """A file that is not a checkpoint of this project; the message says what to do."""
+NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -32,9 +41,10 @@ class Checkpoint:
     """A trained captioner, complete: it needs nothing else on disk.
 
     ``weights`` are the tensors of ``CaptioningModel``; ``training_images`` the hashes of the
-    names of the photographs it was trained on (``data.name_hash``); ``decoding`` the search
+    names of the photographs it was trained on (``splits.name_hash``); ``decoding`` the search
     settings it was chosen with; ``provenance`` says in plain types how it was made, ``figures``
-    what it scored.
+    what it scored. Read provenance through ``encoder_source``, ``data``, ``stages`` and
+    ``measured_on``: older files lack some of it.
     """
 
     model: ModelConfig
@@ -46,9 +56,34 @@ class Checkpoint:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def encoder_source(self) -> str:
+        """Where the encoder's first weights came from."""
+        return str(self.provenance.get("encoder", NOT_RECORDED))
+
+    @property
+    def data(self) -> str:
+        """The data that the first stage was trained on."""
+        return str(self.provenance.get("data", NOT_RECORDED))
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """How it was trained: for each stage "stage" (its name), "command", "config" and "torch".
+
+        And "data", which the first stages do not record: theirs is that of the checkpoint.
+        """
+        defaults = dict.fromkeys(STAGE_TEXTS, NOT_RECORDED) | {"data": self.data, "config": {}}
+        return [{**defaults, **stage} for stage in self.provenance.get("stages", ())]
+
+    @property
+    def measured_on(self) -> str:
+        """The data that the last stage was trained on, and ``figures`` measured on."""
+        stages = self.stages
+        return str(stages[-1]["data"]) if stages else self.data
+
     def build(self) -> CaptioningModel:
         """Make the network with these weights, in float32 and eval mode, on the CPU."""
-        with torch.device("meta"):  # no time for weights by chance, which would be replaced
+        with torch.device("meta"):  # to initialise weights that are replaced would take time
             network = CaptioningModel(self.model)
         weights = {name: value.to(torch.float32, copy=True) for name, value in self.weights.items()}
         network.load_state_dict(weights, assign=True)
@@ -74,42 +109,47 @@ class Checkpoint:
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
         """Read a checkpoint; no code in the file is run.
 
-        Raises CheckpointError when the file is missing, is something else, or comes from a
-        newer version.
+        What an older program did not write gets its default. Raises CheckpointError when the file
+        is missing, is damaged or something else, or comes from a newer version.
         """
-        content = _read(path)
         try:
-            vocabulary = Vocabulary(tuple(content["vocabulary"]))
-            model = ModelConfig(**content["model"])
-            images = ImageConfig(**_tuples(content["images"]))
-            checkpoint = cls(
-                model,
-                images,
-                vocabulary,
-                content["weights"],
-                frozenset(content["training_images"]),
-                DecodeConfig(**content["decoding"]),
-                dict(content["provenance"]),
-                dict(content["figures"]),
-            )
-            checkpoint._check_weights()
-        # RuntimeError: sizes that no tensor can have.
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{path}: the checkpoint is damaged ({error}); fetch or train it again"
-            ) from None
+            return cls._from_plain(_read(path))
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+
+    @classmethod
+    def _from_plain(cls, content: Mapping[str, Any]) -> "Checkpoint":
+        check_parts(content)
+        checkpoint = cls(
+            model=read_config(ModelConfig, content["model"], "model"),
+            images=read_config(ImageConfig, content["images"], "images"),
+            vocabulary=read_vocabulary(content["vocabulary"]),
+            weights=content["weights"],
+            training_images=frozenset(
+                read_strings(content.get("training_images", ()), "training_images")
+            ),
+            decoding=read_config(DecodeConfig, content.get("decoding", {}), "decoding"),
+            provenance=read_provenance(content.get("provenance", {})),
+            figures=read_figures(content.get("figures", {})),
+        )
+        checkpoint._check_weights()
         return checkpoint
 
     def _check_weights(self) -> None:
         if self.model.vocabulary_size != len(self.vocabulary):
-            raise ValueError("the vocabulary and the network differ in size")
-        with torch.device("meta"):
-            expected = CaptioningModel(self.model).state_dict()
+            raise damaged("the vocabulary and the network differ in size")
+        try:
+            with torch.device("meta"):
+                expected = CaptioningModel(self.model).state_dict()
+        except (RuntimeError, TypeError, OverflowError):
+            raise damaged("model: no tensor can be of these sizes") from None
+        if not isinstance(self.weights, dict):
+            raise damaged("weights is not a table of names and tensors")
         for name, value in expected.items():
-            if name not in self.weights or self.weights[name].shape != value.shape:
-                raise ValueError(f"weight {name} is missing or of the wrong shape")
+            if not _is_usable(self.weights.get(name), value.shape):
+                raise damaged(f"weight {name} is missing or of the wrong shape")
         if len(expected) != len(self.weights):
-            raise ValueError("it has weights that the network does not know")
+            raise damaged("it has weights that the network does not know")
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:
@@ -121,45 +161,52 @@ def file_hash(path: str | os.PathLike[str]) -> str:
 def load_plain(path: str | os.PathLike[str]) -> Any:
     """Load plain types and tensors, on the CPU; no code in the file is run.
 
-    Raises whatever reading what is no such file makes any layer raise: zip, pickle, tensors.
+    On a file of another kind any layer can fail, zip, pickle or tensors, each with its own errors.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch remarks on the pickle protocol of a foreign file
+        warnings.simplefilter("ignore")  # torch warns of the pickle protocol of a foreign file
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _read(path: str | os.PathLike[str]) -> Any:
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of a checkpoint file of this version, its parts not yet checked."""
     try:
         content = load_plain(path)
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{path}: there is no such model file; train one or fetch it"
-        ) from None
+        raise CheckpointError("there is no such model file; train one or fetch it") from None
     except IsADirectoryError:
-        raise CheckpointError(f"{path}: this is a folder; name the model file in it") from None
+        raise CheckpointError("this is a folder; name the model file in it") from None
     except PermissionError:
-        raise CheckpointError(
-            f"{path}: this file may not be read; change its permissions"
-        ) from None
+        raise CheckpointError("this file may not be read; change its permissions") from None
     except Exception:
         content = None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    kind = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(kind, str) or kind != FORMAT:
         raise CheckpointError(
-            f"{path}: this is not a checkpoint of this project; train one with 'python main.py'"
+            "this is not a checkpoint of this project; train one with 'python main.py'"
         )
-    if content.get("version") != VERSION:
+    version = content.get("version")
+    if type(version) is not int:
+        raise damaged("version is not a whole number")
+    if version != VERSION:
         raise CheckpointError(
-            f"{path}: the checkpoint has format version {content.get('version')}, this program "
-            f"reads version {VERSION}; update the program or train the model again"
+            f"the checkpoint has format version {version}, this program reads version {VERSION}; "
+            "update the program or train the model again"
         )
-    return content
+    return dict(content)
+
+
+def _is_usable(value: Any, shape: torch.Size) -> bool:
+    """Whether a value of the file is an ordinary tensor of numbers, of this shape, in memory."""
+    return (
+        isinstance(value, Tensor)
+        and value.shape == shape
+        and value.layout == torch.strided
+        and value.device.type == "cpu"  # a tensor can be saved without its numbers
+        and not (value.is_quantized or value.is_complex())
+    )
 
 
 def _to_half(value: Tensor) -> Tensor:
     value = value.detach().cpu().contiguous()
     return value.to(torch.float16) if value.is_floating_point() else value
-
-
-def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists as tuples, as a frozen config wants them, whatever the file's writer made of them."""
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in config.items()}

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from captioning.errors import SettingError
 
+MAX_BEAM = 1000  # what memory allows, and far more than helps
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -29,17 +31,14 @@ class ModelConfig:
             raise SettingError(f"dropout must be in [0, 1), not {self.dropout}")
 
 
-MAX_BEAM = 1000  # what memory allows, and far more than helps
-
-
 @dataclass(frozen=True)
 class DecodeConfig:
-    """How to search.
+    """Settings of the beam search.
 
-    ``beam`` 1 is greedy search. A hypothesis is ranked, during the search and after it, by its
-    log-probability divided by ``length ** length_penalty``, where its length counts ``<end>``:
-    0 ranks by probability alone, 1 by the mean over the words. A caption has 1 to ``max_words``
-    words, and every one ends: after ``max_words`` only ``<end>`` may follow.
+    ``beam`` is its width; 1 is greedy search. A hypothesis is ranked, during the search and after
+    it, by its log-probability divided by ``length ** length_penalty``, where its length counts
+    ``<end>``: 0 ranks by probability alone, 1 by the mean over the words. A caption has 1 to
+    ``max_words`` words, and every one ends: after ``max_words`` only ``<end>`` may follow.
     """
 
     beam: int = 3

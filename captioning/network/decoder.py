@@ -1,4 +1,10 @@
-"""Additive attention, and the LSTM decoder that writes word by word."""
+"""Additive attention, and the LSTM decoder that writes word by word.
+
+Show, Attend and Tell (Xu et al., ICML 2015), with the deterministic "soft" attention.
+Dimensions: B images, N captions (a multiple of B: caption n belongs to image n // (N / B)),
+T steps, L locations, C encoder channels, D decoder width, E embedding width, A attention width,
+V vocabulary.
+"""
 
 from typing import NamedTuple
 
@@ -11,10 +17,10 @@ ENCODER_CHANNELS = 2048
 
 
 class Memory(NamedTuple):
-    """What the decoder looks at: one copy an image, however many captions or beams it has."""
+    """What the decoder attends to: one copy per image, however many captions or beams it has."""
 
     features: Tensor  # (B, L, C)
-    keys: Tensor  # (B, L, A): the features' part of the attention scores
+    keys: Tensor  # (B, L, A), the features' part of the attention scores
 
 
 class State(NamedTuple):
@@ -34,10 +40,10 @@ class Attention(nn.Module):
         self.score = nn.Linear(attention_dim, 1, bias=False)
 
     def forward(self, memory: Memory, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Look with state ``hidden`` (N, D): context (N, C) and weights alphas (N, L), sum 1."""
+        """Attend from ``hidden`` (N, D): context (N, C), and alphas (N, L) that sum to 1."""
         images, locations, channels = memory.features.shape
         query = self.query(hidden).view(images, -1, 1, self.query.out_features)  # (B, N/B, 1, A)
-        # In place: these numbers (N, L, A) are most of what a step writes.
+        # In place, because these (N, L, A) numbers are most of what a step writes.
         scores = self.score((memory.keys.unsqueeze(1) + query).tanh_()).squeeze(-1)
         alphas = torch.softmax(scores.float(), dim=-1)  # (B, N/B, L)
         context = alphas.to(memory.features.dtype) @ memory.features  # (B, N/B, C)
@@ -47,16 +53,16 @@ class Attention(nn.Module):
 class Decoder(nn.Module):
     """An LSTM that writes word by word from attention-guided context vectors.
 
-    Xu et al. (2015): initial state from the mean feature (section 3.1.2), the sigmoid gate on the
-    context vector (section 4.2.1; a gate for every channel), deep output (eq. 7). ``step`` is the
+    Xu et al. (2015): initial state from the mean feature (section 3.1.2), a sigmoid gate on the
+    context vector (section 4.2.1; here one for each channel), deep output (eq. 7). ``step`` is the
     only copy of the arithmetic: training loops over it and decoding calls it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, embedding, channels = config.decoder_dim, config.embedding_dim, ENCODER_CHANNELS
-        # Not from a normal distribution: where a checkpoint is checked there are shapes alone, and
-        # drawing normal numbers for these imports half of PyTorch's compiler, a second and a half.
+        # Uniform, not nn.Embedding's normal numbers: to draw those on the meta device, as loading a
+        # checkpoint does to know the shapes, imports half of PyTorch's compiler in 1.5 s.
         vectors = torch.empty(config.vocabulary_size, embedding).uniform_(-0.17, 0.17)
         self.embedding: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
             vectors, freeze=False
@@ -79,7 +85,7 @@ class Decoder(nn.Module):
         return Memory(features, self.attention.key(features)), State(hidden, cell)
 
     def step(self, tokens: Tensor, memory: Memory, state: State) -> tuple[Tensor, Tensor, State]:
-        """Read one token (N,) a caption.
+        """Read the next token of each caption (N,).
 
         Returns the output vector (N, E), which ``vocabulary`` turns into logits of the next word,
         alphas (N, L), and the new state.
@@ -103,5 +109,5 @@ class Decoder(nn.Module):
             output, alpha, state = self.step(column, memory, state)
             outputs.append(output)
             alphas.append(alpha)
-        # One matrix product for the logits of all steps: the largest of the decoder.
+        # The decoder's largest matrix product, once for all steps.
         return self.vocabulary(torch.stack(outputs, dim=1)), torch.stack(alphas, dim=1)

@@ -1,7 +1,8 @@
 """ResNet-50 without its classifier, its tensors named as in torchvision's ``resnet50``.
 
 He et al. (CVPR 2016), "Deep Residual Learning for Image Recognition". torchvision has it too, but
-importing torchvision takes longer than loading the whole model: every start would wait for it.
+importing torchvision takes longer than loading the whole model, and every start would wait for it.
+Dimensions: B images of H x W pixels, C channels (2048 at the end), an h x w grid of L locations.
 """
 
 from collections import OrderedDict
@@ -10,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-EXPANSION = 4  # channels that leave a block, by those within
-BLOCKS = (3, 4, 6, 3)  # of each layer (table 1)
+EXPANSION = 4  # a block's output channels, relative to its width
+BLOCKS = (3, 4, 6, 3)  # in each layer (table 1)
 
 
 class FrozenBatchNorm(nn.Module):
     """Batch norm (Ioffe and Szegedy 2015) with fixed statistics, scale and shift.
 
-    As one fused operation, which keeps the input's precision.
+    It is one fused operation, which keeps the input's precision.
     """
 
     weight: Tensor
@@ -40,7 +41,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions beside a shortcut (He et al., figure 5, right)."""
+    """Three convolutions and a shortcut around them (He et al., figure 5, right)."""
 
     def __init__(self, channels: int, width: int, stride: int, stride_in_1x1: bool) -> None:
         super().__init__()
@@ -71,9 +72,9 @@ class Bottleneck(nn.Module):
 
 
 def resnet50(stride_in_1x1: bool = False) -> nn.Sequential:
-    """Pixels (B, 3, H, W) to a grid (B, 2048, H / 32, W / 32), its weights still to be loaded.
+    """Make the network from pixels (B, 3, H, W) to a grid (B, 2048, H / 32, W / 32), untrained.
 
-    With ``stride_in_1x1`` it is the original network of He et al., which strides in the 1x1
+    With ``stride_in_1x1`` it is the original one of He et al., which strides in the 1x1
     convolutions and pools with ``ceil_mode``; without, torchvision's, which strides in the 3x3
     ones (its "v1.5").
     """
@@ -102,8 +103,8 @@ class Encoder(nn.Module):
     """ResNet-50 with frozen batch norm, cut before the pooling: a grid of L locations.
 
     The parameters have the names of torchvision's ``resnet50``. Batch norm is frozen, as in
-    detection and captioning systems, because a step holds too few photographs for statistics of
-    its own.
+    detection and captioning systems, because a batch holds too few photographs to estimate
+    statistics from.
     """
 
     def __init__(self, stride_in_1x1: bool = False) -> None:
@@ -124,14 +125,15 @@ class Encoder(nn.Module):
         Raises ValueError when tensors are missing, of the wrong shape, or of a deeper network.
         """
         stages = {name: value for name, value in state.items() if not name.startswith("fc.")}
-        own = self.stages.state_dict()
-        wrong = [
-            name for name in own if name not in stages or stages[name].shape != own[name].shape
-        ]
+        expected = {name: value.shape for name, value in self.stages.state_dict().items()}
+        wrong = [n for n, shape in expected.items() if n not in stages or stages[n].shape != shape]
         if wrong:
-            raise ValueError(f"{len(wrong)} of {len(own)} tensors are missing, such as {wrong[0]}")
+            raise ValueError(
+                f"{len(wrong)} of {len(expected)} tensors are missing or of the wrong shape, such "
+                f"as {wrong[0]}"
+            )
         # A ResNet-101 has all of these names and shapes, and more.
-        more = [n for n in stages if n not in own and not n.endswith("num_batches_tracked")]
+        more = [n for n in stages if n not in expected and not n.endswith("num_batches_tracked")]
         if more:
             raise ValueError(f"{len(more)} tensors are of another network, such as {more[0]}")
-        self.stages.load_state_dict({name: stages[name] for name in own})
+        self.stages.load_state_dict({name: stages[name] for name in expected})

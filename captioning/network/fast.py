@@ -1,4 +1,4 @@
-"""A trained network's parts in the form that computes fastest: the same functions, rounded."""
+"""Encoder and decoder in the form that runs fastest: the same functions, up to rounding."""
 
 from copy import deepcopy
 from itertools import pairwise
@@ -11,18 +11,20 @@ from captioning.network.decoder import Decoder
 from captioning.network.encoder import Encoder, FrozenBatchNorm
 
 
-def fold_batch_norm(encoder: Encoder) -> Encoder:
-    """A copy for inference, each batch norm folded into the convolution before it.
+def fold_batch_norm(encoder: Encoder, in_place: bool = False) -> Encoder:
+    """Fold each batch norm into the convolution before it, for inference only.
 
-    The same function of the image, up to rounding, in about two thirds of the time.
+    The result is the same function of the image, up to rounding, in about two thirds of the time:
+    a copy, or ``in_place`` the encoder itself, which spares the memory of a second one.
     """
-    copy = deepcopy(encoder).eval().requires_grad_(False)
-    for parent in list(copy.modules()):
+    folded = encoder if in_place else deepcopy(encoder)
+    folded.eval().requires_grad_(False)
+    for parent in list(folded.modules()):
         for (_, conv), (name, norm) in pairwise(list(parent.named_children())):
             if isinstance(norm, FrozenBatchNorm) and isinstance(conv, nn.Conv2d):
                 _fold(conv, norm)
                 setattr(parent, name, nn.Identity())
-    return copy.to(memory_format=torch.channels_last)
+    return folded.to(memory_format=torch.channels_last)
 
 
 def _fold(conv: nn.Conv2d, norm: FrozenBatchNorm) -> None:
@@ -31,12 +33,13 @@ def _fold(conv: nn.Conv2d, norm: FrozenBatchNorm) -> None:
 
 
 def to_half_precision(decoder: Decoder) -> Decoder:
-    """A copy for inference on a CPU, its matrices stored in float16 and multiplied in float32.
+    """Copy a decoder for inference on a CPU, its matrices in float16, multiplied in float32.
 
-    A step has a row a beam: so few that reading the weights is all of the cost. FBGEMM (Khudia et
-    al. 2021), where torch has it, reads half the bytes, and reads them once for all rows. A
-    checkpoint's weights are float16 already, so nothing is lost. Where torch lacks it, or for a
-    network in another precision than float32, the decoder itself.
+    A step has one row per beam: so few that nearly all of its time goes into reading the weights.
+    FBGEMM (Khudia et al. 2021), where torch has it, reads half the bytes, and reads them once for
+    all rows. A checkpoint's weights are float16 already, so nothing is lost. What stays in float32
+    is shared with ``decoder``. Where torch lacks FBGEMM, and for a network in another precision
+    than float32, this returns ``decoder`` itself.
     """
     in_float32 = decoder.embedding.weight.dtype == torch.float32
     if not (in_float32 and "fbgemm" in torch.backends.quantized.supported_engines):
@@ -45,16 +48,16 @@ def to_half_precision(decoder: Decoder) -> Decoder:
     copy = deepcopy(decoder, shared).eval()
     for parent in list(copy.modules()):
         for name, part in list(parent.named_children()):
-            # A single row, the attention's score, has no weights to speak of: FBGEMM pads it.
+            # The attention's score has a single row, next to no weights: FBGEMM would pad it.
             if isinstance(part, nn.Linear) and part.out_features > 1:
-                setattr(parent, name, _Half(part.weight, part.bias))
+                setattr(parent, name, _HalfLinear(part.weight, part.bias))
             elif isinstance(part, nn.LSTMCell):
                 setattr(parent, name, _HalfLSTMCell(part))
     return copy
 
 
-class _Half(nn.Module):
-    """``nn.Linear`` with its weight (O, I) in float16; computes in float32."""
+class _HalfLinear(nn.Module):
+    """``nn.Linear`` from I to O features, its weight (O, I) in float16; computes in float32."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -69,12 +72,12 @@ class _Half(nn.Module):
 
 
 class _HalfLSTMCell(nn.Module):
-    """``nn.LSTMCell`` with one product for input and state."""
+    """``nn.LSTMCell`` with a single matrix, in float16, for its input and its hidden state."""
 
     def __init__(self, cell: nn.LSTMCell) -> None:
         super().__init__()
-        weight = torch.cat([cell.weight_ih, cell.weight_hh], dim=1)
-        self.gates = _Half(weight, cell.bias_ih + cell.bias_hh)
+        weight = torch.cat([cell.weight_ih, cell.weight_hh], dim=1)  # (4 D, I + D)
+        self.gates = _HalfLinear(weight, cell.bias_ih + cell.bias_hh)
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Input (N, I), hidden and cell (N, D) to the new hidden and cell."""

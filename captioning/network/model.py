@@ -1,9 +1,7 @@
-"""The network: a ResNet-50 encoder, additive attention, and an LSTM decoder.
+"""The whole network: a ResNet-50 encoder, and an LSTM decoder with attention.
 
-Show, Attend and Tell (Xu et al., ICML 2015), with the deterministic "soft" attention.
-Dimensions: B images, N captions (a multiple of B: caption n belongs to image n // (N / B)),
-T steps, L locations, C encoder channels, D decoder width, E embedding width, A attention width,
-V vocabulary.
+Show, Attend and Tell (Xu et al., ICML 2015). Dimensions: B images, N captions, T steps,
+L locations, C encoder channels, V vocabulary; see ``decoder`` for how captions belong to images.
 """
 
 from torch import Tensor, nn
@@ -23,15 +21,15 @@ class CaptioningModel(nn.Module):
         self.decoder = Decoder(config)
 
     def forward(self, visual: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Write under teacher forcing: see ``Decoder.forward``.
+        """Write under teacher forcing: logits (N, T, V) and alphas (N, T, L).
 
-        ``visual`` holds pixels (B, 3, H, W), which are encoded, or features (B, L, C) computed
-        before, while the encoder is frozen.
+        ``visual`` holds pixels (B, 3, H, W), which are encoded, or features (B, L, C) that were
+        computed before, while the encoder is frozen; tokens (N, T) as in ``Decoder.forward``.
         """
         logits, alphas = self.decoder(self.features(visual), tokens)
         return logits, alphas
 
     def features(self, visual: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) encoded as features (B, L, C); features stay as they are."""
+        """Encode pixels (B, 3, H, W) as features (B, L, C); features are returned as they are."""
         features: Tensor = self.encoder(visual) if visual.ndim == 4 else visual
         return features

@@ -19,15 +19,19 @@ class PretrainedError(CaptioningError):
 
 @dataclass(frozen=True)
 class PretrainedEncoder:
-    """An encoder with its first weights, and a sentence about where they come from."""
+    """An encoder with its first weights, and where they come from.
+
+    ``training_images`` are the hashes of the names of the photographs that it was trained on, where
+    it comes from a checkpoint (``splits.name_hash``).
+    """
 
     encoder: Encoder
     source: str
-    training_images: frozenset[str] = frozenset()  # of Flickr8k or the like, by name_hash
+    training_images: frozenset[str] = frozenset()
 
     @property
     def stride_in_1x1(self) -> bool:
-        """Which of the two ResNet-50s it is: see ``ModelConfig``."""
+        """Which of the two kinds of ResNet-50 it is: see ``ModelConfig``."""
         return self.encoder.stride_in_1x1
 
 
@@ -44,8 +48,8 @@ def pretrained_encoder(
     choice = ResNet50_Weights.IMAGENET1K_V2
     try:
         state = choice.get_state_dict(check_hash=True)
-    # urllib's errors are OSErrors; a file of another hash, cut short or a proxy's page, is a
-    # RuntimeError.
+    # urllib's errors are OSErrors; a file with another hash, which was cut short or is a proxy's
+    # page, is a RuntimeError.
     except (OSError, RuntimeError) as error:
         if fallback is None:
             raise PretrainedError(
@@ -65,6 +69,10 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
         raise PretrainedError(f"{path}: there is no such file of encoder weights") from None
     except IsADirectoryError:
         raise PretrainedError(f"{path}: this is a folder; name the file of weights in it") from None
+    except PermissionError:
+        raise PretrainedError(
+            f"{path}: this file may not be read; change its permissions"
+        ) from None
     except Exception:
         state = None
     if not isinstance(state, dict):
@@ -72,9 +80,12 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
     encoder = Encoder(stride_in_1x1)
     try:
         encoder.load_torchvision(state)
-    except (ValueError, AttributeError) as error:
-        raise PretrainedError(f"{path}: no state dict of torchvision's resnet50: {error}") from None
-    # Of the tensors: files of the same ones differ from version to version of torch.save.
+    except (ValueError, AttributeError, RuntimeError) as error:  # RuntimeError: sparse tensors
+        reason = " ".join(str(error).split())
+        raise PretrainedError(
+            f"{path}: this is not a state dict of torchvision's resnet50: {reason}"
+        ) from None
+    # A hash of the tensors, not of the file: versions of torch.save write them differently.
     source = f"{path.name} (tensors' sha256 {weights_hash(encoder.stages.state_dict())})"
     return PretrainedEncoder(encoder, source)
 
@@ -86,7 +97,7 @@ def _from_checkpoint(path: Path) -> PretrainedEncoder:
 
 
 def encoder_hash(encoder: Encoder) -> str:
-    """What an encoder computes, in a few characters: its tensors, and where it strides."""
+    """A hash of what an encoder computes: of its tensors, and of where it strides."""
     digest = weights_hash(encoder.state_dict())
     return f"{digest}, stride in 1x1" if encoder.stride_in_1x1 else digest
 

@@ -1,4 +1,4 @@
-"""A trained captioner with a larger vocabulary, to be trained on other people's captions."""
+"""A trained captioner with a larger vocabulary, ready to be trained on other captions."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,28 +10,28 @@ from torch import Tensor
 from captioning.data.vocab import SPECIAL_TOKENS, UNK, Vocabulary
 from captioning.network.checkpoint import Checkpoint
 
-_NOISE = 0.1  # of the spread of the known words' vectors
+_NOISE = 0.1  # relative to the standard deviation of the known words' vectors
 
 
 def extend_vocabulary(
     checkpoint: Checkpoint, captions: Iterable[Sequence[str]], min_count: int, seed: int = 0
 ) -> Checkpoint:
-    """The checkpoint with the words that occur ``min_count`` times in ``captions`` added.
+    """Add the words that occur at least ``min_count`` times in ``captions``.
 
-    Known words keep their ids and vectors. A new word begins as what it was read and written as so
-    far, ``<unk>``, with a little noise to tell the new ones apart; together they are as likely as
-    ``<unk>`` was. Without a new word the checkpoint itself.
+    Known words keep their ids and vectors. A new word starts as ``<unk>``, which stood for it so
+    far, with a little noise that makes the new words differ; together they are as likely as
+    ``<unk>`` was. Returns the checkpoint itself where there is no new word.
     """
     known = checkpoint.vocabulary
-    often = Vocabulary.build(captions, min_count).words[len(SPECIAL_TOKENS) :]
-    new = [word for word in often if word not in known.ids]
+    frequent = Vocabulary.build(captions, min_count).words[len(SPECIAL_TOKENS) :]
+    new = [word for word in frequent if word not in known.ids]
     if not new:
         return checkpoint
     generator = torch.Generator().manual_seed(seed)
     weights = dict(checkpoint.weights)
     for name in ("decoder.embedding.weight", "decoder.vocabulary.weight"):
-        weights[name] = _with_rows(weights[name].float(), len(new), generator)
-    bias = weights["decoder.vocabulary.bias"].float()
+        weights[name] = _append_rows(weights[name].float(), len(new), generator)
+    bias = weights["decoder.vocabulary.bias"].float()  # (V,)
     share = bias[UNK] - math.log(len(new))
     weights["decoder.vocabulary.bias"] = torch.cat([bias, share.expand(len(new))])
     return replace(
@@ -42,7 +42,7 @@ def extend_vocabulary(
     )
 
 
-def _with_rows(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Rows (V, E) with ``count`` more, near that of ``<unk>``."""
+def _append_rows(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Rows (V, E) and ``count`` more, each near that of ``<unk>``."""
     noise = torch.randn(count, rows.shape[1], generator=generator) * rows.std() * _NOISE
     return torch.cat([rows, rows[UNK] + noise])

@@ -1,5 +1,6 @@
-"""The captioner over a small random model: what it says does not depend on how it is asked."""
+"""The captioner with a small random model: captions do not depend on how it is called."""
 
+import gc
 import io
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +15,16 @@ from PIL import Image
 from captioning import Caption, Captioner, Failure
 from captioning.data.images import ImageError, load_image
 from captioning.data.vocab import END, SPECIAL_TOKENS, START, detokenize
+from captioning.errors import SettingError
 from captioning.inference.captioner import Alternative
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint, CheckpointError
 from captioning.network.config import DecodeConfig
+from captioning.network.encoder import Encoder
+from captioning.network.model import CaptioningModel
 
 
-def draw(seed):
+def noise(seed):
     """A photograph of coarse coloured noise, 90 x 60."""
     pixels = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize((90, 60), Image.Resampling.NEAREST)
@@ -32,14 +36,14 @@ def png(photo):
     return stream.getvalue()
 
 
-# Their captions end soon, and their beams are not nearly as likely as each other.
-PHOTOS = [draw(seed) for seed in (2, 3, 4, 7, 17, 21)]
-ROUNDING = 5e-3  # another batch, other sums: the network multiplies small differences
+# Their captions are short, and no two of their beams have almost the same score.
+PHOTOS = [noise(seed) for seed in (2, 3, 4, 7, 17, 21)]
+ROUNDING = 5e-3  # other batches round differently, and the network amplifies it
 
 
 @pytest.fixture(scope="module")
 def alone(captioner):
-    """The caption of each photograph, one at a time."""
+    """The caption of each photograph, captioned one at a time."""
     return [captioner(photo) for photo in PHOTOS]
 
 
@@ -58,11 +62,11 @@ def assert_same(caption, expected, tolerance=0.0):
 # One caption -------------------------------------------------------------------------------------
 
 
-def test_photographs_get_captions_of_their_own(alone):
+def test_different_photographs_get_different_captions(alone):
     assert len({caption.text for caption in alone}) >= 4
 
 
-def test_a_caption_is_english_made_of_its_words(alone):
+def test_the_text_is_english_made_of_the_words(alone):
     for caption in alone:
         assert 1 <= len(caption.words) <= 30
         assert not set(caption.words) & set(SPECIAL_TOKENS)
@@ -70,14 +74,16 @@ def test_a_caption_is_english_made_of_its_words(alone):
         assert caption.sentence == caption.text[0].upper() + caption.text[1:] + "."
 
 
-def test_attention_is_a_map_a_word_that_sums_to_1(alone):
+def test_attention_is_one_map_per_word_that_sums_to_1(alone):
     for caption in alone:
         assert caption.attention.shape == (len(caption.words), 2, 2)
         assert caption.attention.dtype == np.float32
         np.testing.assert_allclose(caption.attention.sum(axis=(1, 2)), 1, rtol=1e-5)
 
 
-def test_figures_are_those_of_the_network_for_these_words(captioner, checkpoint_path, alone):
+def test_probabilities_and_attention_are_those_of_the_network_for_these_words(
+    captioner, checkpoint_path, alone
+):
     checkpoint = Checkpoint.load(checkpoint_path)
     network = checkpoint.build()
     for photo, caption in zip(PHOTOS, alone, strict=True):
@@ -85,12 +91,13 @@ def test_figures_are_those_of_the_network_for_these_words(captioner, checkpoint_
         pixels = torch.from_numpy(load_image(photo, checkpoint.images)).unsqueeze(0)
         with torch.no_grad():
             logits, alphas = network(pixels, torch.tensor([[START, *ids]]))
-        spoken = [row[token] for row, token in zip(logits[0].softmax(-1), [*ids, END], strict=True)]
-        assert caption.probabilities == pytest.approx([float(p) for p in spoken[:-1]], abs=1e-3)
+        rows = zip(logits[0].softmax(-1), [*ids, END], strict=True)
+        expected = [float(row[token]) for row, token in rows]
+        assert caption.probabilities == pytest.approx(expected[:-1], abs=1e-3)
         grid = alphas[0, :-1].view(-1, 2, 2).numpy()  # (T, h, w), row by row
         np.testing.assert_allclose(caption.attention, grid, atol=1e-3)
-        total = sum(math.log(p) for p in spoken)
-        assert caption.score == pytest.approx(total / len(spoken) ** 0.7, abs=1e-2)
+        total = sum(map(math.log, expected))
+        assert caption.score == pytest.approx(total / len(expected) ** 0.7, abs=1e-2)
 
 
 def test_settings_of_the_checkpoint_are_used(captioner, alone):
@@ -98,10 +105,38 @@ def test_settings_of_the_checkpoint_are_used(captioner, alone):
     assert_same(captioner(PHOTOS[0], beam=4, length_penalty=0.7), alone[0])
 
 
-def test_a_checkpoint_without_settings_gets_the_usual_ones(checkpoint, tmp_path):
-    path = tmp_path / "plain.pth"
+def test_the_default_settings_of_a_checkpoint_are_used(checkpoint, tmp_path):
+    path = tmp_path / "default.pth"
     replace(checkpoint, decoding=DecodeConfig()).save(path)
     assert Captioner.load(path).decoding == DecodeConfig()
+
+
+def test_a_checkpoint_without_settings_captions_as_with_the_defaults(
+    captioner, checkpoint_path, tmp_path
+):
+    path = tmp_path / "old.pth"
+    content = torch.load(checkpoint_path, weights_only=True)
+    for part in ("decoding", "provenance", "figures", "training_images"):
+        del content[part]
+    torch.save(content, path)
+    expected = captioner(PHOTOS[0], beam=3, length_penalty=0.0)
+    assert_same(Captioner.load(path)(PHOTOS[0]), expected)
+
+
+def lengths(captions):
+    return [len(caption.words) for caption in captions]
+
+
+def test_no_caption_is_longer_than_the_max_words_of_the_checkpoint(checkpoint, tmp_path):
+    path = tmp_path / "short.pth"
+    decoding = DecodeConfig(beam=4, length_penalty=5.0)  # which prefers long captions
+    replace(checkpoint, decoding=decoding).save(path)
+    assert max(lengths(Captioner.load(path).stream(PHOTOS))) > 5
+    replace(checkpoint, decoding=replace(decoding, max_words=5)).save(path)
+    short = Captioner.load(path)
+    assert max(lengths(short.stream(PHOTOS))) == 5
+    assert max(lengths(short.stream(PHOTOS, beam=2))) == 5
+    assert max(lengths([short(photo) for photo in PHOTOS])) == 5
 
 
 @pytest.mark.parametrize("beam", [1, 2, 5])
@@ -114,7 +149,7 @@ def test_alternatives_are_the_other_beams_best_first(captioner, beam):
     assert len({caption.text, *(other.text for other in caption.alternatives)}) == beam
 
 
-def test_a_beam_given_is_for_that_call_alone(captioner, alone):
+def test_a_beam_given_is_used_only_in_that_call(captioner, alone):
     wide = captioner(PHOTOS[0], beam=6)
     assert len(wide.alternatives) == 5
     assert_same(captioner(PHOTOS[0]), alone[0])
@@ -130,16 +165,16 @@ def test_a_length_penalty_given_changes_the_score(captioner):
 
 @pytest.mark.parametrize("settings", [{"beam": 0}, {"beam": -3}, {"length_penalty": -1.0}])
 def test_settings_out_of_range_are_refused(captioner, settings):
-    with pytest.raises(ValueError, match=next(iter(settings))):
+    with pytest.raises(SettingError, match=next(iter(settings))):
         captioner(PHOTOS[0], **settings)
-    with pytest.raises(ValueError, match=next(iter(settings))):
+    with pytest.raises(SettingError, match=next(iter(settings))):
         list(captioner.stream(PHOTOS, **settings))
 
 
-# Photographs by any way --------------------------------------------------------------------------
+# Photographs in any form -------------------------------------------------------------------------
 
 
-def test_a_path_its_bytes_and_its_picture_get_the_same_caption(captioner, tmp_path, alone):
+def test_a_path_its_bytes_and_its_image_get_the_same_caption(captioner, tmp_path, alone):
     path = tmp_path / "photo.png"
     path.write_bytes(png(PHOTOS[2]))
     for source in (path, str(path), path.read_bytes(), Image.open(path)):
@@ -148,7 +183,7 @@ def test_a_path_its_bytes_and_its_picture_get_the_same_caption(captioner, tmp_pa
     assert captioner(path.read_bytes()).source == "the image"
 
 
-def test_one_that_cannot_be_read_is_refused_by_name(captioner, tmp_path):
+def test_a_photograph_that_cannot_be_read_is_refused_by_name(captioner, tmp_path):
     with pytest.raises(ImageError, match=r"missing\.jpg"):
         captioner(tmp_path / "missing.jpg")
 
@@ -157,7 +192,7 @@ def test_one_that_cannot_be_read_is_refused_by_name(captioner, tmp_path):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 6, 16])
-def test_a_stream_is_in_order_whatever_its_batches(captioner, alone, batch_size):
+def test_a_stream_is_in_order_whatever_the_batch_size(captioner, alone, batch_size):
     captions = list(captioner.stream(PHOTOS, batch_size=batch_size))
     assert len(captions) == len(PHOTOS)
     for caption, expected in zip(captions, alone, strict=True):
@@ -165,29 +200,29 @@ def test_a_stream_is_in_order_whatever_its_batches(captioner, alone, batch_size)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
-def test_failures_leave_the_others_alone(captioner, tmp_path, alone, batch_size):
+def test_failures_do_not_affect_the_others(captioner, tmp_path, alone, batch_size):
     missing, folder = tmp_path / "missing.jpg", tmp_path
     photos = [PHOTOS[0], missing, png(PHOTOS[1]), b"no photograph", folder, b"", PHOTOS[2]]
     results = list(captioner.stream(photos, batch_size=batch_size))
     assert [isinstance(result, Failure) for result in results] == [0, 1, 0, 1, 1, 1, 0]
-    for place, expected in ((0, alone[0]), (2, alone[1]), (6, alone[2])):
-        assert_same(results[place], expected, tolerance=ROUNDING)
-    for place, source in ((1, str(missing)), (3, "the image"), (4, str(folder)), (5, "the image")):
-        assert results[place].source == source
-        assert results[place].reason.startswith(source)
-        assert "\n" not in results[place].reason
+    for index, expected in ((0, alone[0]), (2, alone[1]), (6, alone[2])):
+        assert_same(results[index], expected, tolerance=ROUNDING)
+    for index, source in ((1, str(missing)), (3, "the image"), (4, str(folder)), (5, "the image")):
+        assert results[index].source == source
+        assert results[index].reason.startswith(source)
+        assert "\n" not in results[index].reason
 
 
-def test_a_stream_of_failures_alone_ends(captioner):
+def test_a_stream_of_nothing_but_failures_ends(captioner):
     results = list(captioner.stream([b"no", b"photograph"], batch_size=1))
     assert [type(result) for result in results] == [Failure, Failure]
 
 
-def test_a_stream_of_nothing_is_empty(captioner):
+def test_an_empty_stream_is_empty(captioner):
     assert list(captioner.stream([])) == []
 
 
-def test_a_stream_takes_photographs_as_they_are_needed(captioner, alone):
+def test_a_stream_reads_photographs_only_as_they_are_needed(captioner, alone):
     taken = []
     photos = (taken.append(photo) or photo for photo in PHOTOS)
     captions = list(islice(captioner.stream(photos, batch_size=2), 3))
@@ -197,27 +232,28 @@ def test_a_stream_takes_photographs_as_they_are_needed(captioner, alone):
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_a_batch_size_below_1_is_refused(captioner, batch_size):
-    with pytest.raises(ValueError, match="batch_size"):
+    with pytest.raises(SettingError, match="batch_size"):
         list(captioner.stream(PHOTOS, batch_size=batch_size))
 
 
 def test_threads_may_share_it(captioner, alone):
     def work(worker):
-        places = [(worker + step) % 6 for step in range(3)]
+        indices = [(worker + step) % 6 for step in range(3)]
+        photos = [PHOTOS[index] for index in indices]
         if worker % 2:
-            return places, list(captioner.stream([PHOTOS[p] for p in places], batch_size=2))
-        return places, [captioner(PHOTOS[p]) for p in places]
+            return indices, list(captioner.stream(photos, batch_size=2))
+        return indices, [captioner(photo) for photo in photos]
 
     with ThreadPoolExecutor(8) as pool:
-        for places, captions in pool.map(work, range(8)):
-            for place, caption in zip(places, captions, strict=True):
-                assert_same(caption, alone[place], tolerance=ROUNDING)
+        for indices, captions in pool.map(work, range(8)):
+            for index, caption in zip(indices, captions, strict=True):
+                assert_same(caption, alone[index], tolerance=ROUNDING)
 
 
-# The door and the small parts --------------------------------------------------------------------
+# Loading -----------------------------------------------------------------------------------------
 
 
-def test_loading_what_is_no_checkpoint_says_so(tmp_path):
+def test_loading_a_missing_file_says_so(tmp_path):
     with pytest.raises(CheckpointError, match="no such"):
         Captioner.load(tmp_path / "missing.pth")
 
@@ -229,11 +265,63 @@ def test_any_engine_will_do(captioner, network, alone):
     assert_same(other(PHOTOS[0]), alone[0], tolerance=ROUNDING)
 
 
-def made_by_hand(attention, text="a man's dog"):
-    return Caption("photo.jpg", text, ("a", "man"), attention, (0.5, 0.25), 0.1, 0.46, -2.0, ())
+@pytest.mark.parametrize(("has_gpu", "device"), [(False, "cpu"), (True, "cuda")])
+def test_auto_loads_onto_a_gpu_where_there_is_one(checkpoint_path, monkeypatch, has_gpu, device):
+    moves = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(CaptioningModel, "to", lambda network, to: moves.append(to) or network)
+    Captioner.load(checkpoint_path, device="auto")
+    assert moves == [device]
 
 
-def test_probability_and_confidence_are_of_all_words_and_the_end(captioner, alone):
+def test_a_device_that_is_not_there_is_refused(checkpoint_path):
+    with pytest.raises(SettingError, match="device abacus cannot be used here"):
+        Captioner.load(checkpoint_path, device="abacus")
+
+
+def living(kind):
+    """All objects of a class."""
+    gc.collect()
+    return [value for value in gc.get_objects() if issubclass(type(value), kind)]
+
+
+def storages():
+    """The size in bytes of the storage of every tensor, by its address."""
+    every = [tensor.untyped_storage() for tensor in living(torch.Tensor)]
+    return {storage.data_ptr(): storage.nbytes() for storage in every}
+
+
+def test_a_captioner_keeps_one_encoder_and_no_decoder_in_float32(checkpoint_path):
+    encoders, before = living(Encoder), storages()
+    captioner = Captioner.load(checkpoint_path)
+    assert [one for one in living(Encoder) if one not in encoders] == [captioner.engine.encoder]
+    kept = sum(size for address, size in storages().items() if address not in before)
+    convolutions = [part for part in captioner.engine.encoder.modules() if hasattr(part, "weight")]
+    encoder = sum(part.weight.nbytes + part.bias.nbytes for part in convolutions)
+    assert len(convolutions) == 53
+    # Also the embedding, the attention's score and biases. Without FBGEMM the matrices as well.
+    fbgemm = "fbgemm" in torch.backends.quantized.supported_engines
+    assert encoder < kept < encoder + (50_000 if fbgemm else 3_000_000)
+
+
+# The parts of a caption --------------------------------------------------------------------------
+
+
+def make_caption(attention, text="a man's dog"):
+    return Caption(
+        source="photo.jpg",
+        text=text,
+        words=("a", "man"),
+        attention=attention,
+        probabilities=(0.5, 0.25),
+        probability=0.1,
+        confidence=0.46,
+        score=-2.0,
+        alternatives=(),
+    )
+
+
+def test_probability_and_confidence_cover_all_words_and_the_end(captioner, alone):
     for caption in alone:
         length = len(caption.words) + 1
         penalty = length**captioner.decoding.length_penalty
@@ -247,7 +335,7 @@ def test_probability_and_confidence_are_of_all_words_and_the_end(captioner, alon
 def test_peak_is_the_middle_of_the_brightest_cell():
     attention = np.zeros((2, 2, 4), dtype=np.float32)  # (T, h, w)
     attention[0, 0, 3] = attention[1, 1, 1] = 1.0
-    caption = made_by_hand(attention)
+    caption = make_caption(attention)
     assert caption.peak(0) == (0.875, 0.25)
     assert caption.peak(1) == (0.375, 0.75)
     assert caption.peak(-1) == caption.peak(1)
@@ -267,7 +355,7 @@ def test_peak_is_the_middle_of_the_brightest_cell():
     ],
 )
 def test_a_sentence_has_a_capital_and_a_full_stop(text, sentence):
-    assert made_by_hand(np.zeros((2, 1, 1), dtype=np.float32), text).sentence == sentence
+    assert make_caption(np.zeros((2, 1, 1), dtype=np.float32), text).sentence == sentence
 
 
 def test_captions_are_frozen(alone):

@@ -1,4 +1,4 @@
-"""Captions for other programs: what is written is read back by parsers that are not ours."""
+"""Captions for other programs: independent parsers read back what was written."""
 
 import csv
 import io
@@ -11,36 +11,36 @@ from hypothesis import strategies as st
 from captioning.data.caption_files import read_captions
 from captioning.inference.export import as_csv, as_html, distinct_names
 
-# What a file can be called, and what a person can type; surrogates cannot be written.
+# What a file name or a caption can hold; surrogates cannot be encoded in UTF-8.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 
 
-class Images(HTMLParser):
+class ElementParser(HTMLParser):
     """Collects the attributes of every element."""
 
     def __init__(self):
         super().__init__()
-        self.found = []
+        self.elements = []
 
     def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
+        self.elements.append((tag, dict(attrs)))
 
 
-def parsed(text):
-    parser = Images()
+def parse(text):
+    parser = ElementParser()
     parser.feed(text)
     parser.close()
-    return parser.found
+    return parser.elements
 
 
 @given(TEXTS, TEXTS)
 def test_html_is_one_image_with_its_alt_text_whatever_they_hold(name, text):
-    ((tag, attributes),) = parsed(as_html(name, text))
+    ((tag, attributes),) = parse(as_html(name, text))
     assert tag == "img"
     assert attributes == {"src": name, "alt": text}
 
 
-def test_html_reads_as_people_write_it():
+def test_html_is_an_img_element_with_everything_escaped():
     expected = '<img src="a.jpg" alt="A man&#x27;s &lt;big&gt; &quot;dog&quot;.">'
     assert as_html("a.jpg", 'A man\'s <big> "dog".') == expected
 
@@ -59,8 +59,8 @@ def test_csv_is_what_training_reads(tmp_path):
     path.write_text(as_csv(rows), encoding="utf-8")
     for name, _ in rows:
         (tmp_path / name).touch()
-    found = {photo.name: photo.captions for photo in read_captions(path, tmp_path).photographs}
-    assert found == {"a.jpg": ('A man, a "dog" and a ball.',), "b, c.png": ("Two dogs run.",)}
+    read = {photo.name: photo.captions for photo in read_captions(path, tmp_path).photographs}
+    assert read == {"a.jpg": ('A man, a "dog" and a ball.',), "b, c.png": ("Two dogs run.",)}
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_csv_is_what_training_reads(tmp_path):
         (["a", "a"], ["a", "a (2)"]),
     ],
 )
-def test_files_of_one_name_are_numbered(names, expected):
+def test_files_with_the_same_name_are_numbered(names, expected):
     assert distinct_names(names) == expected
 
 
 @given(st.lists(st.sampled_from(["a.jpg", "a (2).jpg", "b", "a (3).jpg"])))
-def test_no_two_names_are_alike(names):
-    found = distinct_names(names)
-    assert len(set(found)) == len(names) == len(found)
+def test_no_name_occurs_twice(names):
+    numbered = distinct_names(names)
+    assert len(set(numbered)) == len(names) == len(numbered)

@@ -1,5 +1,7 @@
-"""The quick forms are the same functions: compared with the network they were made from."""
+"""The fast forms are the same functions as the network that they were made from."""
 
+import gc
+import weakref
 from copy import deepcopy
 
 import pytest
@@ -7,9 +9,22 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from captioning.network.fast import to_half_precision
+from captioning.network.encoder import Encoder, FrozenBatchNorm
+from captioning.network.fast import fold_batch_norm, to_half_precision
 
 has_fbgemm = "fbgemm" in torch.backends.quantized.supported_engines
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["stride in 3x3", "stride in 1x1"])
+def encoder(request, resnet):
+    encoder = Encoder(stride_in_1x1=request.param)
+    encoder.load_torchvision(resnet.state_dict())
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.randn(2, 3, 64, 96, generator=torch.manual_seed(0))
 
 
 @pytest.fixture(scope="module")
@@ -23,56 +38,109 @@ def features():
     return torch.randn(2, 4, 2048, generator=torch.Generator().manual_seed(3))  # (B, L, C)
 
 
+def clone_state(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def assert_state(module, expected):
+    state = module.state_dict()
+    assert state.keys() == expected.keys()
+    for name, value in state.items():
+        assert torch.equal(value, expected[name]), name
+
+
+# Batch norm folded into convolutions -------------------------------------------------------------
+
+
+def assert_folded(folded, expected, images):
+    """The function of before (its features for images), without a batch norm."""
+    with torch.no_grad():
+        features = folded(images)
+    assert_close(features, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    assert not any(isinstance(module, FrozenBatchNorm) for module in folded.modules())
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
+
+
+def test_folding_keeps_the_function_and_leaves_the_encoder_alone(encoder, images):
+    before = clone_state(encoder)
+    with torch.no_grad():
+        expected = encoder(images)
+    assert_folded(fold_batch_norm(encoder), expected, images)
+    assert_state(encoder, before)
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+    with torch.no_grad():
+        assert torch.equal(encoder(images), expected)
+
+
+def test_folding_in_place_gives_the_same_bits_in_the_same_encoder(encoder, images):
+    copy = deepcopy(encoder)
+    folded = fold_batch_norm(copy, in_place=True)
+    assert folded is copy
+    with torch.no_grad():
+        assert_folded(folded, encoder(images), images)
+        assert torch.equal(folded(images), fold_batch_norm(encoder)(images))
+
+
+def test_folding_in_place_frees_each_tensor_it_replaces(encoder):
+    copy = deepcopy(encoder)
+    replaced = [weakref.ref(part.weight) for part in copy.modules() if hasattr(part, "weight")]
+    fold_batch_norm(copy, in_place=True)
+    gc.collect()
+    assert len(replaced) == 2 * 53  # convolutions and batch norms
+    assert not any(weight() is not None for weight in replaced)
+
+
+# Matrices in float16 -----------------------------------------------------------------------------
+
+
 def steps(decoder, features, beams, count=3):
-    """Output vectors, alphas, logits and last states of a few steps."""
+    """Output vectors, alphas, logits and states of a few steps."""
     tokens = torch.arange(4, 4 + 2 * beams) % 12 + 4
     with torch.inference_mode():
         memory, state = decoder.start(features, beams)
-        found = []
+        results = []
         for _ in range(count):
             output, alphas, state = decoder.step(tokens, memory, state)
-            found += [output, alphas, decoder.vocabulary(output), *state]
-    return found
+            results += [output, alphas, decoder.vocabulary(output), *state]
+    return results
 
 
 @pytest.mark.parametrize("beams", [1, 2, 3, 7, 40])
-def test_a_quickened_decoder_steps_as_the_decoder_does(decoder, features, beams):
-    copy = to_half_precision(decoder)
-    for found, expected in zip(
-        steps(copy, features, beams), steps(decoder, features, beams), strict=True
+def test_a_decoder_in_half_precision_steps_like_the_original(decoder, features, beams):
+    half = to_half_precision(decoder)
+    for actual, expected in zip(
+        steps(half, features, beams), steps(decoder, features, beams), strict=True
     ):
-        assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_quickening_leaves_the_decoder_as_it_is(decoder, features):
-    before = {name: value.clone() for name, value in decoder.state_dict().items()}
+def test_converting_leaves_the_decoder_alone(decoder, features):
+    before = clone_state(decoder)
     expected = steps(decoder, features, 3)
     to_half_precision(decoder)
-    after = decoder.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert_state(decoder, before)
     assert all(
         torch.equal(*pair) for pair in zip(steps(decoder, features, 3), expected, strict=True)
     )
 
 
-def test_where_fbgemm_is_no_matrix_is_left_in_float32(decoder):
-    copy = to_half_precision(decoder)
-    layers = [part for part in copy.modules() if isinstance(part, nn.Linear | nn.LSTMCell)]
-    # A single row is no matrix: it is quicker as it is.
+def test_no_matrix_is_left_in_float32_where_fbgemm_is(decoder):
+    half = to_half_precision(decoder)
+    layers = [part for part in half.modules() if isinstance(part, nn.Linear | nn.LSTMCell)]
+    # A single row is no matrix: it is faster as it is.
     left = [part for part in layers if isinstance(part, nn.LSTMCell) or part.out_features > 1]
     assert (not left) == has_fbgemm
-    assert (copy is decoder) != has_fbgemm
+    assert (half is decoder) != has_fbgemm
 
 
-def test_another_precision_stays_as_it_is(decoder):
-    precise = deepcopy(decoder).double()
-    assert to_half_precision(precise) is precise
+def test_a_decoder_in_another_precision_is_returned_as_it_is(decoder):
+    double = deepcopy(decoder).double()
+    assert to_half_precision(double) is double
 
 
-def test_a_machine_without_fbgemm_goes_on_with_the_decoder(monkeypatch, decoder):
-    class Without:
+def test_a_machine_without_fbgemm_uses_the_decoder_itself(monkeypatch, decoder):
+    class WithoutFbgemm:
         supported_engines = ("none", "qnnpack")
 
-    monkeypatch.setattr(torch.backends, "quantized", Without())
+    monkeypatch.setattr(torch.backends, "quantized", WithoutFbgemm())
     assert to_half_precision(decoder) is decoder

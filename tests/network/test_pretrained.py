@@ -1,4 +1,4 @@
-"""The encoder's first weights come from where they should, and errors say what to do."""
+"""Where the encoder's first weights come from; and errors say what to do."""
 
 import io
 import pickle
@@ -35,7 +35,7 @@ def weights_file(resnet, tmp_path_factory):
 
 @pytest.fixture
 def no_cache(monkeypatch, tmp_path):
-    """torch's cache of downloads, empty."""
+    """An empty cache of torch's downloads."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
 
@@ -49,7 +49,7 @@ def no_network(monkeypatch, no_cache):
 
 @pytest.fixture
 def broken_network(monkeypatch, no_cache):
-    """A proxy that answers every request with a page of its own."""
+    """A proxy that answers every request with a login page."""
 
     def answer(*arguments, **options):
         return addinfourl(io.BytesIO(b"log in first"), Message(), "https://proxy")
@@ -64,7 +64,7 @@ def assert_has_weights(encoder, resnet):
 
 
 def zeros_of(network):
-    """A state dict of the network's shapes that takes next to no room."""
+    """A state dict of the network's shapes that takes hardly any space."""
     return {name: torch.zeros(()).expand(v.shape) for name, v in network.state_dict().items()}
 
 
@@ -72,7 +72,7 @@ def zeros_of(network):
 
 
 @pytest.mark.parametrize("stride_in_1x1", [False, True])
-def test_a_file_gives_its_weights_to_the_network_asked_for(resnet, weights_file, stride_in_1x1):
+def test_a_file_gives_its_weights_to_either_kind_of_resnet(resnet, weights_file, stride_in_1x1):
     first = pretrained_encoder(weights_file, stride_in_1x1)
     assert first.stride_in_1x1 is stride_in_1x1
     assert_has_weights(first.encoder, resnet)
@@ -83,7 +83,7 @@ def test_a_file_gives_its_weights_to_the_network_asked_for(resnet, weights_file,
         assert torch.equal(first.encoder(images), expected(images))
 
 
-def test_its_source_names_the_file_and_its_contents(weights_file, tmp_path):
+def test_the_source_names_the_file_and_a_hash_of_its_tensors(weights_file, tmp_path):
     source = pretrained_encoder(weights_file).source
     assert source.startswith("resnet.pth (tensors' sha256 ")
     other = tmp_path / "resnet.pth"
@@ -93,9 +93,9 @@ def test_its_source_names_the_file_and_its_contents(weights_file, tmp_path):
     assert pretrained_encoder(other).source != source
 
 
-def test_a_file_is_preferred_to_everything_else(resnet, weights_file, monkeypatch):
+def test_a_file_takes_precedence_over_everything_else(resnet, weights_file, monkeypatch):
     def refuse(*arguments, **options):
-        raise AssertionError("it asked for torchvision's weights")
+        raise AssertionError("it requested torchvision's weights")
 
     monkeypatch.setattr(WeightsEnum, "get_state_dict", refuse)
     first = pretrained_encoder(weights_file, fallback=weights_file.with_name("missing.pth"))
@@ -104,7 +104,10 @@ def test_a_file_is_preferred_to_everything_else(resnet, weights_file, monkeypatc
 
 @pytest.mark.parametrize(
     "content",
-    ["text", "tensor", "numbered", "another model", "part", "reshaped", "deeper", "checkpoint"],
+    [
+        *("text", "tensor", "numbered", "another model", "part", "reshaped", "sparse", "deeper"),
+        "checkpoint",
+    ],
 )
 def test_a_wrong_file_is_refused_by_name(content, resnet, checkpoint_path, tmp_path):
     path = tmp_path / "wrong.pth"
@@ -122,6 +125,7 @@ def test_a_wrong_file_is_refused_by_name(content, resnet, checkpoint_path, tmp_p
             "another model": zeros_of(smaller),
             "part": {name: value for name, value in whole.items() if "layer4" not in name},
             "reshaped": whole | {"conv1.weight": torch.zeros(64, 1, 7, 7)},
+            "sparse": whole | {"bn1.bias": torch.zeros(64).to_sparse()},
             "deeper": zeros_of(deeper),
         }[content]
         torch.save(value, path)
@@ -132,8 +136,8 @@ def test_a_wrong_file_is_refused_by_name(content, resnet, checkpoint_path, tmp_p
     assert "\n" not in str(caught.value)
 
 
-def test_the_zeros_of_the_right_network_are_taken(resnet, tmp_path):
-    path = tmp_path / "zeros.pth"  # or the test above would refuse them for another reason
+def test_zeros_of_the_right_shapes_are_accepted(resnet, tmp_path):
+    path = tmp_path / "zeros.pth"  # so that the test above fails for no other reason
     torch.save(zeros_of(resnet), path)
     assert not pretrained_encoder(path).encoder.stages.conv1.weight.any()
 
@@ -148,7 +152,12 @@ def test_a_folder_is_refused_by_name(tmp_path):
         pretrained_encoder(tmp_path)
 
 
-def test_a_foreign_pickle_is_refused_without_remarks_of_torch(tmp_path):
+def test_a_file_that_may_not_be_read_is_refused_by_name(unreadable):
+    with pytest.raises(PretrainedError, match="may not be read; change its permissions"):
+        pretrained_encoder(unreadable)
+
+
+def test_a_foreign_pickle_is_refused_without_warnings_of_torch(tmp_path):
     path = tmp_path / "foreign.pth"
     path.write_bytes(pickle.dumps({"weights": Path("x")}, protocol=4))
     with warnings.catch_warnings():
@@ -160,11 +169,11 @@ def test_a_foreign_pickle_is_refused_without_remarks_of_torch(tmp_path):
 # From torchvision --------------------------------------------------------------------------------
 
 
-def test_without_a_file_torchvisions_weights_are_taken(resnet, monkeypatch):
-    asked = []
+def test_without_a_file_torchvisions_weights_are_used(resnet, monkeypatch):
+    requests = []
 
     def give(choice, **options):
-        asked.append((choice, options))
+        requests.append((choice, options))
         return resnet.state_dict()
 
     monkeypatch.setattr(WeightsEnum, "get_state_dict", give)
@@ -172,28 +181,28 @@ def test_without_a_file_torchvisions_weights_are_taken(resnet, monkeypatch):
     assert_has_weights(first.encoder, resnet)
     assert not first.stride_in_1x1
     assert first.source == "torchvision ResNet50_Weights.IMAGENET1K_V2"
-    assert asked == [(ResNet50_Weights.IMAGENET1K_V2, {"check_hash": True})]
+    assert requests == [(ResNet50_Weights.IMAGENET1K_V2, {"check_hash": True})]
 
 
-@pytest.mark.parametrize("trouble", ["no_network", "broken_network"])
+@pytest.mark.parametrize("failure", ["no_network", "broken_network"])
 def test_a_download_that_fails_falls_back_on_the_checkpoints_encoder(
-    trouble, request, checkpoint_path, resnet
+    failure, request, checkpoint_path, resnet
 ):
-    request.getfixturevalue(trouble)
+    request.getfixturevalue(failure)
     first = pretrained_encoder(fallback=checkpoint_path)
     assert first.source == (
         "the encoder of tiny.pth, because torchvision's weights could not be downloaded"
     )
     state = resnet.state_dict()
-    # What that encoder has seen, whatever learns from it has seen.
+    # The photographs that this encoder was trained on count for all that is trained from it.
     assert first.training_images == Checkpoint.load(checkpoint_path).training_images
     for name, value in first.encoder.stages.state_dict().items():
         assert_close(value, state[name].half().float(), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("trouble", ["no_network", "broken_network"])
-def test_a_download_that_fails_without_a_fallback_says_what_to_do(trouble, request):
-    request.getfixturevalue(trouble)
+@pytest.mark.parametrize("failure", ["no_network", "broken_network"])
+def test_a_download_that_fails_without_a_fallback_says_what_to_do(failure, request):
+    request.getfixturevalue(failure)
     with pytest.raises(PretrainedError) as caught:
         pretrained_encoder()
     message = str(caught.value)
@@ -211,17 +220,17 @@ def test_the_strides_are_those_of_the_fallback(no_network, checkpoint, tmp_path)
     assert first.encoder.stages.layer2[0].conv1.stride == (2, 2)
 
 
-def test_a_fallback_that_is_no_checkpoint_is_refused(no_network, tmp_path):
+def test_a_fallback_that_is_not_a_checkpoint_is_refused(no_network, tmp_path):
     path = tmp_path / "fallback.pth"
     path.write_text("not a checkpoint\n")
     with pytest.raises(CheckpointError, match=r"fallback\.pth"):
         pretrained_encoder(fallback=path)
 
 
-# Their hash --------------------------------------------------------------------------------------
+# Hashes ------------------------------------------------------------------------------------------
 
 
-def test_the_hash_tells_names_and_values_but_not_their_order():
+def test_the_hash_depends_on_names_and_values_but_not_on_their_order():
     one, two = torch.arange(3.0), torch.ones(2)
     weights = {"a": one, "b": two}
     digest = weights_hash(weights)
@@ -237,7 +246,7 @@ def test_the_hash_does_not_depend_on_the_layout_in_memory():
     assert weights_hash({"a": square.requires_grad_()}) == weights_hash({"a": square.detach()})
 
 
-def test_the_hash_of_an_encoder_tells_where_it_strides(resnet):
+def test_the_hash_of_an_encoder_depends_on_where_it_strides(resnet):
     encoders = [Encoder(stride_in_1x1) for stride_in_1x1 in (False, True)]
     for encoder in encoders:
         encoder.load_torchvision(resnet.state_dict())

@@ -1,4 +1,4 @@
-"""A larger vocabulary changes nothing of what the network says with the words it knew."""
+"""A larger vocabulary changes nothing of how the network treats the words it knew."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def larger(checkpoint):
     return extend_vocabulary(checkpoint, CAPTIONS, min_count=2)
 
 
-def test_words_that_occur_often_enough_are_added_behind_the_known_ones(checkpoint, larger):
+def test_frequent_words_are_added_after_the_known_ones(checkpoint, larger):
     known = checkpoint.vocabulary.words
     assert larger.vocabulary.words[: len(known)] == known
     assert larger.vocabulary.words[len(known) :] == ("kite", "and", "drone", "kites")
@@ -24,7 +24,7 @@ def test_words_that_occur_often_enough_are_added_behind_the_known_ones(checkpoin
     assert extend_vocabulary(checkpoint, CAPTIONS, 4).vocabulary.words[len(known) :] == ("kite",)
 
 
-def test_known_words_keep_their_vectors_and_scores(checkpoint, larger, pixels):
+def test_known_words_keep_their_vectors_and_logits(checkpoint, larger, pixels):
     before, after = checkpoint.build(), larger.build()
     size = len(checkpoint.vocabulary)
     with torch.inference_mode():
@@ -50,10 +50,10 @@ def test_new_words_differ_and_are_the_same_every_time(checkpoint, larger):
     assert all(torch.equal(larger.weights[name], again.weights[name]) for name in larger.weights)
 
 
-def test_without_a_new_word_nothing_changes(checkpoint):
+def test_captions_without_a_new_word_change_nothing(checkpoint):
     assert extend_vocabulary(checkpoint, [["a", "red", "dog"]], min_count=1) is checkpoint
 
 
-def test_a_grown_checkpoint_is_a_file_like_any_other(larger, tmp_path):
-    larger.save(tmp_path / "grown.pth")
-    assert type(larger).load(tmp_path / "grown.pth").vocabulary == larger.vocabulary
+def test_an_extended_checkpoint_can_be_saved_and_loaded(larger, tmp_path):
+    larger.save(tmp_path / "extended.pth")
+    assert type(larger).load(tmp_path / "extended.pth").vocabulary == larger.vocabulary
