@@ -1,13 +1,15 @@
 """The feature cache, whatever state its files are in, and the features of control experiments."""
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from captioning.data.caption_files import DataError, Photograph
+from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Pixels
 from captioning.data.features import (
     Features,
@@ -18,7 +20,7 @@ from captioning.data.features import (
 from captioning.data.images import ImageConfig
 
 
-def test_with_the_mean_everywhere_no_place_differs_from_another():
+def test_with_mean_features_no_location_differs_from_another():
     features = torch.rand(5, 4, 6).half()
     shown = with_mean_features(lambda index: features[index])(3)
     assert shown.shape == (4, 6)
@@ -48,12 +50,12 @@ SMALL = ImageConfig(size=8)
 def photographs(tmp_path):
     """Seven small photographs of noise."""
     random = np.random.default_rng(0)
-    found = []
+    photographs = []
     for i in range(7):
         path = tmp_path / f"{i}.png"
         Image.fromarray(random.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(path)
-        found.append(Photograph(path.name, path, ("a dog",)))
-    return found
+        photographs.append(Photograph(path.name, path, ("a dog",)))
+    return photographs
 
 
 class Encode:
@@ -69,7 +71,7 @@ class Encode:
         return pixels.flatten(1)[:, :24].reshape(-1, 4, 6)
 
 
-def directly(photographs, config=SMALL):
+def encode_directly(photographs, config=SMALL):
     pixels = torch.stack([Pixels(photographs, config)(i) for i in range(len(photographs))])
     return Encode()(pixels).to(torch.float16).numpy()
 
@@ -80,10 +82,10 @@ def cached(folder, photographs, encode, weights_hash="w", config=SMALL):
 
 def test_cached_features_are_those_of_encoding(tmp_path, photographs):
     features = cached(tmp_path / "cache", photographs, Encode())
-    assert len(np.unique(directly(photographs), axis=0)) == 7
-    np.testing.assert_array_equal(features, directly(photographs))
+    assert len(np.unique(encode_directly(photographs), axis=0)) == 7
+    np.testing.assert_array_equal(features, encode_directly(photographs))
     one = Features(features)(5)
-    np.testing.assert_array_equal(one.numpy(), directly(photographs)[5])
+    np.testing.assert_array_equal(one.numpy(), encode_directly(photographs)[5])
 
 
 def test_the_second_time_nothing_is_encoded(tmp_path, photographs):
@@ -91,18 +93,20 @@ def test_the_second_time_nothing_is_encoded(tmp_path, photographs):
     again = Encode()
     features = cached(tmp_path / "cache", photographs, again)
     assert again.count == 0
-    np.testing.assert_array_equal(features, directly(photographs))
+    np.testing.assert_array_equal(features, encode_directly(photographs))
 
 
 @pytest.mark.parametrize(("fail_after", "left"), [(0, 7), (1, 7), (3, 5), (5, 3), (7, 1)])
-def test_an_interruption_costs_only_what_was_not_done(tmp_path, photographs, fail_after, left):
+def test_an_interruption_costs_only_the_batches_that_were_not_done(
+    tmp_path, photographs, fail_after, left
+):
     # The first photograph is always encoded once more, to learn the shape.
     with pytest.raises(KeyboardInterrupt):
         cached(tmp_path / "cache", photographs, Encode(fail_after))
     again = Encode()
     features = cached(tmp_path / "cache", photographs, again)
     assert again.count == left + 1
-    np.testing.assert_array_equal(features, directly(photographs))
+    np.testing.assert_array_equal(features, encode_directly(photographs))
 
 
 @pytest.mark.parametrize(
@@ -115,19 +119,132 @@ def test_an_interruption_costs_only_what_was_not_done(tmp_path, photographs, fai
     ],
     ids=["weights", "image settings", "fewer photographs", "another order"],
 )
-def test_features_of_other_settings_are_not_mistaken(tmp_path, photographs, change):
+def test_features_of_other_settings_are_not_served(tmp_path, photographs, change):
     cached(tmp_path / "cache", photographs, Encode())
-    own = photographs[change.pop("photographs", slice(None))]
+    others = photographs[change.pop("photographs", slice(None))]
     again = Encode()
-    features = cached(tmp_path / "cache", own, again, **change)
-    assert again.count == len(own) + 1
-    np.testing.assert_array_equal(features, directly(own, change.get("config", SMALL)))
+    features = cached(tmp_path / "cache", others, again, **change)
+    assert again.count == len(others) + 1
+    np.testing.assert_array_equal(features, encode_directly(others, change.get("config", SMALL)))
 
 
-def test_a_cache_that_lost_a_file_is_named(tmp_path, photographs):
+def remove(path):
+    path.unlink()
+
+
+def cut_in_half(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def cut_by_a_byte(path):
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+def overwrite(path):
+    path.write_bytes(b"not an array" * 100)
+
+
+def resize(path):
+    """Keep what the rows are, with another number of them."""
+    array = np.load(path)
+    np.save(path, np.concatenate([array, array]))
+
+
+def replace_by_floats(path):
+    np.save(path, np.ones((7, 4, 6), dtype=np.float32))
+
+
+def replace_by_halves(path):
+    """Features without marks, as they were once kept."""
+    np.save(path, np.ones((7, 4, 6), dtype=np.float16))
+
+
+def replace_by_other_features(path):
+    """What another encoder would have left under this name, unfinished."""
+    dtype = np.load(path).dtype
+    shape = (4, 7) if dtype.names else ()
+    fields = [(name, dtype[name].base, shape * (i > 0)) for i, name in enumerate(dtype.names or [])]
+    array = np.ones(7, fields or dtype)
+    if dtype.names:
+        array[dtype.names[0]][3:] = 0
+    np.save(path, array)
+
+
+DAMAGES = [
+    remove,
+    cut_in_half,
+    cut_by_a_byte,
+    empty,
+    overwrite,
+    resize,
+    replace_by_floats,
+    replace_by_halves,
+    replace_by_other_features,
+]
+
+
+def files_of_a_cache(folder, photographs, encode):
+    """The files that a run leaves behind, interrupted or not."""
+    with suppress(KeyboardInterrupt):
+        cached(folder, photographs, encode)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("done", [3, None], ids=["interrupted", "complete"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_to_any_file_of_the_cache_serves_no_wrong_features(
+    tmp_path, photographs, damage, done
+):
+    count = len(files_of_a_cache(tmp_path / "count", photographs, Encode(done)))
+    assert count > 0
+    for index in range(count):
+        folder = tmp_path / f"cache {index}"
+        damage(files_of_a_cache(folder, photographs, Encode(done))[index])
+        for _ in range(2):  # what is served at once, and what is kept
+            features = cached(folder, photographs, Encode())
+            np.testing.assert_array_equal(features, encode_directly(photographs))
+
+
+def test_a_crash_while_the_cache_is_made_leaves_none(tmp_path, photographs, monkeypatch):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path / "cache", photographs, Encode())
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        cached(tmp_path / "cache", photographs, Encode()), encode_directly(photographs)
+    )
+
+
+def test_a_power_cut_may_keep_features_without_their_marks_but_never_marks_alone(
+    tmp_path, photographs, monkeypatch
+):
+    """What is on the disk after each sync has the features of every row that it marks."""
+    states = []
+    flush = np.memmap.flush
+
+    def record(array):
+        flush(array)
+        states.append(array.copy())
+
+    monkeypatch.setattr(np.memmap, "flush", record)
     cached(tmp_path / "cache", photographs, Encode())
-    for path in (tmp_path / "cache").iterdir():
-        if not path.name.endswith(".done.npy"):
-            os.unlink(path)
-    with pytest.raises(DataError, match="delete the cache folder"):
+    states = [state for state in states if state.dtype.names]
+    assert [int(state["done"].sum()) for state in states] == [0, 0, 2, 2, 4, 4, 6, 6, 7]
+    for state in states:
+        rows = state["done"] == 1
+        np.testing.assert_array_equal(state["features"][rows], encode_directly(photographs)[rows])
+
+
+def test_a_folder_in_place_of_the_cache_is_not_replaced(tmp_path, photographs):
+    (path,) = files_of_a_cache(tmp_path / "cache", photographs, Encode())
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
         cached(tmp_path / "cache", photographs, Encode())
