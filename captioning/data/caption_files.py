@@ -12,7 +12,7 @@ from captioning.data.vocab import tokenize
 __all__ = ["CaptionFile", "DataError", "Photograph", "read_captions"]
 
 # Flickr8k.token.txt as published has five captions for a photograph that was never part of it.
-ORPHANS = frozenset({"2258277193_586949ec62.jpg.1"})
+_ORPHANS = frozenset({"2258277193_586949ec62.jpg.1"})
 _FIX = "fix it"  # whatever it is: a problem's own remedy may be one for captions to be scored
 
 
@@ -52,7 +52,7 @@ def read_captions(captions: Path, images: Path | None, skip_bad: bool = False) -
     photographs are left out and counted in the remarks.
     """
     parsed = read_rows(captions)
-    published = [row for row in parsed.rows if row.image not in ORPHANS]
+    published = [row for row in parsed.rows if row.image not in _ORPHANS]
     rows, problems = _split_empty(published)
     if images is not None:
         rows, missing = _split_missing(rows, images)

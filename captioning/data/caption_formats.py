@@ -1,6 +1,6 @@
 """Caption files of every format as rows of image and caption, to train on or to be scored.
 
-Formats are told apart by looking:
+The content says which format a file has:
 
 - CSV whose header has ``image`` and ``caption``, such as Kaggle's ``captions.txt``;
 - ``Flickr8k.token.txt`` and ``results_20130124.token``: ``name.jpg#0<tab>caption``;
@@ -36,8 +36,8 @@ _IMAGE_CELL = re.compile(
 def read_rows(path: Path) -> Rows:
     """Read the rows of a caption file, with captions as they are written, empty ones too.
 
-    Raises DataError for a file that cannot be read or has none of the formats above. What is wrong
-    with single rows is among the result's problems.
+    Raises DataError for a file that cannot be read or has none of the formats above. Rows that
+    cannot be read are among the result's problems.
     """
     text = _read_text(path)
     if text.lstrip()[0] in "[{":
@@ -85,34 +85,34 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_token_file(lines: Sequence[str]) -> Rows:
-    found = Rows("line")
+    parsed = Rows("line")
     for number, line in enumerate(lines, start=1):
         if line.strip():
             key, tab, caption = line.partition("\t")
             image, mark, _ = key.rpartition("#")
-            _add_line(found, number, image if mark else "", caption if tab else None)
-    return found
+            _add_line(parsed, number, image if mark else "", caption if tab else None)
+    return parsed
 
 
 def _parse_flickr30k(lines: Sequence[str], start: int) -> Rows:
-    found = Rows("line")
+    parsed = Rows("line")
     for number, line in enumerate(lines[start:], start=start + 1):
         if line.strip():
             image, _, rest = line.partition("|")
             count, bar, caption = rest.partition("|")
             if not bar:  # as published, one row has "4   A dog runs ..." with its bar missing
                 caption = count.strip().lstrip("0123456789")
-            _add_line(found, number, image, caption if bar or caption else None)
-    return found
+            _add_line(parsed, number, image, caption if bar or caption else None)
+    return parsed
 
 
-def _add_line(found: Rows, number: int, image: str, caption: str | None) -> None:
+def _add_line(parsed: Rows, number: int, image: str, caption: str | None) -> None:
     """Add a line without the blanks around its parts; None for a line that has no caption."""
     image = image.strip()
     if image and caption is None:
-        found.reject(number, f"has no caption for {shorten(image)}", WRITE_CAPTION)
+        parsed.reject(number, f"has no caption for {shorten(image)}", WRITE_CAPTION)
     else:
-        found.add(number, image, (caption or "").strip())
+        parsed.add(number, image, (caption or "").strip())
 
 
 # CSV --------------------------------------------------------------------------------------------
@@ -120,22 +120,22 @@ def _add_line(found: Rows, number: int, image: str, caption: str | None) -> None
 
 def _parse_csv(lines: Sequence[str], path: Path) -> Rows:
     """Parse CSV; in other columns than ``image,caption`` commas must be quoted."""
-    found = Rows("line")
+    parsed = Rows("line")
     rows = _csv_rows(lines)
     header = _csv_header(next(rows, (1, ["".join(lines).strip()])), path)  # or nothing but commas
     for number, cells in rows:
         if isinstance(cells, csv.Error):
             text = f"cannot be read ({_reason(cells)})"
-            found.reject(number, text, "fix its quotes and line breaks")
+            parsed.reject(number, text, "fix its quotes and line breaks")
             continue
         if header == ["image", "caption"] and len(cells) > 2:
             # Some copies leave commas of the caption unquoted: what follows the name is caption.
             cells = [cells[0], ",".join(cells[1:])]
         if len(cells) == len(header):
-            found.add(number, cells[header.index("image")], cells[header.index("caption")])
+            parsed.add(number, cells[header.index("image")], cells[header.index("caption")])
         else:
-            found.reject(number, _wrong_length(cells, header), _QUOTE)
-    return found
+            parsed.reject(number, _wrong_length(cells, header), _QUOTE)
+    return parsed
 
 
 def _csv_header(row: tuple[int, list[str] | csv.Error], path: Path) -> list[str]:

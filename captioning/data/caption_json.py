@@ -34,14 +34,14 @@ def parse_json(text: str, path: Path) -> Rows:
             f"{path}, line {line}: cannot be read as JSON ({reason}); write or download it again"
         ) from None
     if isinstance(content, list):
-        found = Rows("entry")
+        parsed = Rows("entry")
         for number, value in enumerate(content, start=1):
-            _add_object(found, number, value)
-        return found
+            _add_object(parsed, number, value)
+        return parsed
     if any(key in content for key in (*_NAME_KEYS, "caption")):  # a single JSON line
-        found = Rows("line")
-        _add_object(found, 1 + text.count("\n", 0, text.index("{")), content)
-        return found
+        parsed = Rows("line")
+        _add_object(parsed, 1 + text.count("\n", 0, text.index("{")), content)
+        return parsed
     return _parse_data_set(content, path)
 
 
@@ -58,7 +58,7 @@ def _is_json_lines(text: str) -> bool:
 
 
 def _reason(error: ValueError | RecursionError) -> tuple[int, str]:
-    """On which line a text is no JSON, and why."""
+    """The line on which a text is not JSON, and why."""
     if isinstance(error, json.JSONDecodeError):
         return error.lineno, f"{error.msg.removesuffix(' at')} at column {error.colno}"
     return 1, "a value is too long or too deep"  # thousands of digits, thousands of brackets
@@ -68,7 +68,7 @@ def _reason(error: ValueError | RecursionError) -> tuple[int, str]:
 
 
 def _parse_lines(text: str) -> Rows:
-    found = Rows("line")
+    parsed = Rows("line")
     # Not splitlines(), which would end a line at a U+2028 inside a caption too.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -77,26 +77,26 @@ def _parse_lines(text: str) -> Rows:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             reason = f"cannot be read as JSON ({_reason(error)[1]})"
-            found.reject(number, reason, "write it again")
+            parsed.reject(number, reason, "write it again")
         else:
-            _add_object(found, number, value)
-    return found
+            _add_object(parsed, number, value)
+    return parsed
 
 
-def _add_object(found: Rows, number: int, value: Any) -> None:
+def _add_object(parsed: Rows, number: int, value: Any) -> None:
     if not isinstance(value, dict):
         text = f"is {_show_value(value)} and not an object"
-        return found.reject(number, text, "write one with image_id and caption")
+        return parsed.reject(number, text, "write one with image_id and caption")
     key = next((key for key in _NAME_KEYS if key in value), None)
     if key is None:
-        return found.reject(number, "names no image", f"write {' or '.join(_NAME_KEYS)} there")
+        return parsed.reject(number, "names no image", f"write {' or '.join(_NAME_KEYS)} there")
     image = _image_name(key, value[key])
     if not image:
         text = f"has {_show_value(value[key])} for {key}, which names no image"
-        return found.reject(number, text, WRITE_NAME)
+        return parsed.reject(number, text, WRITE_NAME)
     if "caption" not in value:
-        return found.reject(number, f"has no caption for {shorten(image)}", WRITE_CAPTION)
-    _add_caption(found, number, image, value["caption"])
+        return parsed.reject(number, f"has no caption for {shorten(image)}", WRITE_CAPTION)
+    _add_caption(parsed, number, image, value["caption"])
 
 
 def _image_name(key: str, value: Any) -> str:
@@ -108,16 +108,16 @@ def _image_name(key: str, value: Any) -> str:
     return PurePath(value).name if key == "file" else value
 
 
-def _add_caption(found: Rows, number: int, image: str, caption: Any, split: str = "") -> None:
+def _add_caption(parsed: Rows, number: int, image: str, caption: Any, split: str = "") -> None:
     """Add a row whose caption may be anything that JSON has."""
     if not isinstance(caption, str):
         text = f"has {_show_value(caption)} for the caption of {shorten(image)}"
-        found.reject(number, text, WRITE_CAPTION)
+        parsed.reject(number, text, WRITE_CAPTION)
     elif re.search("[\ud800-\udfff]", caption):
         text = f"has half a character in the caption of {shorten(image)}"
-        found.reject(number, text, "fix that caption")
+        parsed.reject(number, text, "fix that caption")
     else:
-        found.add(number, image, caption, split)
+        parsed.add(number, image, caption, split)
 
 
 def _show_value(value: Any) -> str:
@@ -142,20 +142,20 @@ def _parse_data_set(content: dict[str, Any], path: Path) -> Rows:
 
 
 def _parse_karpathy(content: dict[str, Any]) -> Rows:
-    found = Rows("sentence")
+    parsed = Rows("sentence")
     sentences = (
         (image, sentence["raw"]) for image in content["images"] for sentence in image["sentences"]
     )
     for number, (image, caption) in enumerate(sentences, start=1):
         name, folder, split = image["filename"], image.get("filepath", ""), image["split"]
         path = f"{folder}/{name}" if folder else str(name)  # COCO's photographs lie in two folders
-        _add_caption(found, number, path, caption, _KARPATHY_SPLITS.get(split, split))
-    return found
+        _add_caption(parsed, number, path, caption, _KARPATHY_SPLITS.get(split, split))
+    return parsed
 
 
 def _parse_coco(content: dict[str, Any]) -> Rows:
-    found = Rows("annotation")
+    parsed = Rows("annotation")
     names = {image["id"]: str(image["file_name"]) for image in content["images"]}
     for number, annotation in enumerate(content["annotations"], start=1):
-        _add_caption(found, number, names.get(annotation["image_id"], ""), annotation["caption"])
-    return found
+        _add_caption(parsed, number, names.get(annotation["image_id"], ""), annotation["caption"])
+    return parsed

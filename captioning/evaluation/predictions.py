@@ -19,8 +19,8 @@ from captioning.data.image_names import base_name, last_number, only_number, ste
 def read_predictions(path: Path) -> dict[str, str]:
     """Read a file of captions, one per image: image name or id, as written there, to caption.
 
-    The formats are those of ``caption_formats``, which need no more than one caption per image
-    here. An empty caption is a caption. Raises DataError for anything that is wrong.
+    The formats are those of ``caption_formats``. An empty caption is a caption. Raises DataError
+    for a file or a row that cannot be read, and for a second caption of an image.
     """
     parsed = read_rows(path)
     if parsed.problems:
@@ -36,8 +36,8 @@ def _by_image(parsed: Rows, path: Path) -> dict[str, str]:
     for row in parsed.rows:
         known = first.setdefault(row.image, row)
         if known is not row:
-            place = f"{parsed.unit} {known.number}"
-            text = f"has a caption for {shorten(row.image)}, and so has {place}"
+            position = f"{parsed.unit} {known.number}"
+            text = f"has a caption for {shorten(row.image)}, and so has {position}"
             repeated.append(Problem(row.number, text, "keep one caption for each image"))
     if repeated:
         raise DataError(describe_problems(repeated, path, parsed.unit))
@@ -66,7 +66,7 @@ def match_predictions(candidates: Mapping[str, str], names: Sequence[str], path:
 def _images_by_photograph(
     candidates: Iterable[str], names: Sequence[str], path: Path
 ) -> dict[str, str]:
-    """The image of the file that each photograph is; photographs without one are not in it."""
+    """The name in the file of each photograph that it has a caption for."""
     tables = _tables(names)
     images: dict[str, str] = {}
     unknown = []

@@ -4,6 +4,8 @@ import json
 import re
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from captioning.data.caption_files import DataError, read_captions
 from captioning.data.splits import split_photographs
@@ -145,6 +147,55 @@ def test_without_a_folder_of_photographs_none_is_looked_for(tmp_path):
     path.write_text(results([(42, "A dog ."), ("gone.jpg", "A cat .")]))
     file = read_captions(path, images=None)
     assert captions_of(file) == {"42": ("A dog .",), "gone.jpg": ("A cat .",)}
+
+
+several = settings(max_examples=100, deadline=None, database=None)
+# Of all the marks that tell cells and rows apart, and of words.
+captions = st.lists(st.sampled_from(["a", "dog", *'",|#', "\t", "犬", "{", "["]), max_size=6).map(
+    lambda parts: f"A {' '.join(parts)}."
+)
+
+
+@pytest.mark.parametrize("write", FORMATS)
+@several
+@given(st.lists(st.tuples(st.sampled_from(["a.jpg", "b/c.png", "e#1.jpg"]), captions), min_size=1))
+def test_any_captions_come_back_from_every_format(tmp_path_factory, write, pairs):
+    if write is json_lines:
+        pairs = [(image.removeprefix("b/"), caption) for image, caption in pairs]
+    path = tmp_path_factory.mktemp("any") / "captions"
+    path.write_bytes(write(pairs).encode())
+    expected = {}
+    for image, caption in pairs:
+        expected.setdefault(image, []).append(caption)
+    file = read_captions(path, images=None)
+    assert {name: list(texts) for name, texts in captions_of(file).items()} == expected
+
+
+PIECES = [
+    *("image,caption\n", "a.jpg", "#0\t", "image_name| comment_number| comment\n", "|"),
+    *('{"images": ', '"annotations": ', '{"image": "a"', ', "caption": "b"}', "null", "A dog"),
+    *'[]{}:,"\n\r\\ 1',
+]
+pieces = st.lists(st.sampled_from(PIECES), max_size=20).map(lambda parts: "".join(parts).encode())
+
+
+@several
+@given(st.binary(max_size=60) | pieces, st.booleans())
+@example(b'{"images": [{"id": []}], "annotations": [{}]}', True)
+@example(b'{"images": [{"filename": 1, "split": [], "sentences": [{"raw": "a"}]}]}', True)
+@example(b'image,caption\n"\x00\xed\x9f\xbf,a dog\n', False)
+def test_whatever_the_file_it_is_read_or_refused_in_one_line(tmp_path_factory, content, skip_bad):
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "captions").write_bytes(content)
+    (folder / "a.jpg").touch()
+    try:
+        assert read_captions(folder / "captions", folder, skip_bad).photographs
+        return
+    except DataError as error:
+        message = str(error)
+    assert message.startswith(str(folder))
+    assert message.isprintable()
+    assert "; " in message
 
 
 def test_karpathys_split_is_respected(read):
