@@ -204,7 +204,7 @@ def test_people_are_compared_with_a_system_on_as_many_references(score, tmp_path
 def test_a_persons_table_is_no_file_of_captions(score, tmp_path, capsys):
     assert score("--baseline", "human", "--name", "us", model=None) == 0
     assert score("--captions", tmp_path / "results/metrics/us.csv", model=None) == 1
-    assert "begins no file of captions" in capsys.readouterr().err
+    assert "not how a known format begins" in capsys.readouterr().err
 
 
 def test_a_trial_does_not_replace_the_whole(score, tmp_path):

@@ -1,4 +1,4 @@
-"""Training photographs changed by chance, so that each one looks otherwise every time."""
+"""Random changes to training photographs, so that each one looks different every time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from captioning.errors import SettingError
 class AugmentConfig:
     """How photographs are changed.
 
-    ``crop`` is the least share of the area that a random resized crop keeps (Szegedy et al. 2015,
-    section 6), 1 for none; ``flip`` how often a photograph is mirrored; ``jitter`` the greatest
-    change of brightness, contrast and saturation, as a part of them.
+    ``crop`` is the smallest share of the area that a random resized crop keeps (Szegedy et al.
+    2015, section 6), 1 for no crop; ``flip`` the probability that a photograph is mirrored;
+    ``jitter`` the greatest relative change of brightness, contrast and saturation.
     """
 
     crop: float = 1.0
@@ -35,7 +35,7 @@ class AugmentConfig:
 
 
 class Augmented:
-    """Reads the photograph of an index, changed by chance; draws from torch's random numbers."""
+    """Reads the photograph of an index, changed at random by torch's global generator."""
 
     def __init__(
         self, photographs: Sequence[Photograph], images: ImageConfig, config: AugmentConfig

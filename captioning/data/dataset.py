@@ -1,4 +1,4 @@
-"""Photographs with their captions: splits, datasets, batches, the feature cache."""
+"""Photographs with encoded captions: data sets and batches of them."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from captioning.data.caption_files import Photograph
 from captioning.data.images import ImageConfig, load_image
-from captioning.data.vocab import END, PAD, START, Vocabulary, mirrored
+from captioning.data.vocab import END, PAD, START, Vocabulary, swap_sides
 
 
 class Item(NamedTuple):
@@ -28,28 +28,39 @@ class Batch(NamedTuple):
     targets: Tensor  # (N, T), the token after each input; <pad> where there is none
 
 
-def encode_caption(tokens: Sequence[str], vocabulary: Vocabulary, max_words: int) -> list[int]:
+def encode_caption(
+    tokens: Sequence[str], vocabulary: Vocabulary, max_words: int | None
+) -> list[int]:
     """Turn a caption into ids between ``<start>`` and ``<end>``.
 
-    A caption of more than ``max_words`` is cut, and then has no ``<end>``: the model must not
-    learn to stop in the middle of a sentence.
+    A caption of more than ``max_words`` (None for no limit) is cut, and then has no ``<end>``: the
+    model must not learn to stop in the middle of a sentence.
     """
     ids = vocabulary.encode(tokens[:max_words])
-    return [START, *ids] if len(tokens) > max_words else [START, *ids, END]
+    is_whole = max_words is None or len(tokens) <= max_words
+    return [START, *ids, END] if is_whole else [START, *ids]
+
+
+class View(NamedTuple):
+    """Pixels (3, H, W) of an augmented photograph, and whether they are mirrored."""
+
+    pixels: Tensor
+    mirrored: bool
 
 
 class CaptionDataset(Dataset[Item]):
-    """Photographs with encoded captions; ``visual(index)`` gives pixels or cached features.
+    """Photographs with encoded captions; ``visual(index)`` gives pixels or features.
 
-    Where it gives a ``View`` that is mirrored, the captions have left and right swapped.
+    Where it gives a ``View`` that is mirrored, the captions have left and right swapped. Captions
+    are cut to ``max_words``, see ``encode_caption``; None for no limit.
     """
 
     def __init__(
         self,
         photographs: Sequence[Photograph],
         vocabulary: Vocabulary,
-        visual: Callable[[int], "Tensor | View"],
-        max_words: int,
+        visual: Callable[[int], Tensor | View],
+        max_words: int | None,
     ) -> None:
         def encode(change: Callable[[list[str]], list[str]]) -> list[list[list[int]]]:
             return [
@@ -61,7 +72,7 @@ class CaptionDataset(Dataset[Item]):
             ]
 
         self.visual = visual
-        self.captions, self.mirrored = encode(list), encode(mirrored)
+        self.captions, self.mirrored = encode(list), encode(swap_sides)
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -83,15 +94,8 @@ class Pixels:
         return torch.from_numpy(load_image(self.photographs[index].path, self.config))
 
 
-class View(NamedTuple):
-    """Pixels (3, H, W) of a photograph as it was changed, and whether they are mirrored."""
-
-    pixels: Tensor
-    mirrored: bool
-
-
 def collate(items: Sequence[Item]) -> Batch:
-    """Put items into one batch; a photograph with fewer captions gets empty ones of padding."""
+    """Make one batch of items; a photograph with fewer captions gets empty ones of padding."""
     captions_per_image = max(len(item.captions) for item in items)
     steps = max(len(ids) for item in items for ids in item.captions) - 1
     tokens = torch.full((len(items), captions_per_image, steps + 1), PAD)  # (B, N / B, T + 1)
@@ -103,10 +107,45 @@ def collate(items: Sequence[Item]) -> Batch:
     return Batch(visual, tokens[:, :-1], tokens[:, 1:])
 
 
-class _Drawn(Dataset[Item]):
-    """A data set whose chance depends on a seed and the item alone, not on what was read before.
+def batches(
+    dataset: Dataset[Item],
+    batch_size: int,
+    shuffle_seed: int | None = None,
+    workers: int = 0,
+    skip: int = 0,
+) -> DataLoader[Item]:
+    """Batches of ``batch_size`` photographs, without the first ``skip`` batches.
 
-    So it matters neither how many processes read, nor where an epoch was interrupted.
+    They are in order, or shuffled by the seed, on which augmentation then depends too.
+    """
+    count = len(dataset)  # type: ignore[arg-type]
+    order = list(range(count))
+    if shuffle_seed is not None:
+        generator = torch.Generator().manual_seed(shuffle_seed)
+        order = torch.randperm(count, generator=generator).tolist()
+        dataset = _SeededItems(dataset, shuffle_seed)
+    return DataLoader(
+        dataset,
+        batch_sampler=[
+            order[start : start + batch_size]
+            for start in range(skip * batch_size, count, batch_size)
+        ],
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=_ignore_interrupts,
+        generator=torch.Generator(),  # otherwise each epoch draws a number from the global one
+    )
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C to the main process, which ends the workers when it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _SeededItems(Dataset[Item]):
+    """A data set whose random numbers depend on a seed and the item alone.
+
+    So neither the number of processes that read nor an interruption of the epoch changes them.
     """
 
     def __init__(self, dataset: Dataset[Item], seed: int) -> None:
@@ -117,38 +156,3 @@ class _Drawn(Dataset[Item]):
             # Not torch.manual_seed, which would seed a GPU too.
             torch.default_generator.manual_seed(self.seed * 1_000_003 + index)
             return self.dataset[index]
-
-
-def batches(
-    dataset: Dataset[Item],
-    batch_size: int,
-    shuffle_seed: int | None = None,
-    workers: int = 0,
-    skip: int = 0,
-) -> DataLoader[Item]:
-    """Batches of ``batch_size`` photographs, without the first ``skip`` batches.
-
-    They are in order, or shuffled as the seed says, which decides about augmentation too.
-    """
-    count = len(dataset)  # type: ignore[arg-type]
-    order = list(range(count))
-    if shuffle_seed is not None:
-        generator = torch.Generator().manual_seed(shuffle_seed)
-        order = torch.randperm(count, generator=generator).tolist()
-        dataset = _Drawn(dataset, shuffle_seed)
-    return DataLoader(
-        dataset,
-        batch_sampler=[
-            order[start : start + batch_size]
-            for start in range(skip * batch_size, count, batch_size)
-        ],
-        collate_fn=collate,
-        num_workers=workers,
-        worker_init_fn=_leave_interrupts,
-        generator=torch.Generator(),  # or each epoch would draw a number from the global one
-    )
-
-
-def _leave_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the main process, which ends the workers when it has saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

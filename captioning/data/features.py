@@ -1,7 +1,7 @@
-"""Features that are computed once and kept on disk."""
+"""Features that are computed once and kept on disk, and those of control experiments."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from captioning.data.caption_files import DataError, Photograph
+from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Pixels
 from captioning.data.images import ImageConfig
 from captioning.errors import SettingError
@@ -27,8 +27,83 @@ class Features:
         return torch.from_numpy(np.array(self.cached[index]))  # a copy: (L, C)
 
 
+def cached_features(
+    folder: Path,
+    photographs: Sequence[Photograph],
+    config: ImageConfig,
+    weights_hash: str,
+    encode: Callable[[Tensor], Tensor],
+    batch_size: int = 32,
+) -> NDArray[np.float16]:
+    """Features (M, L, C) of M photographs, float16 and memory-mapped, computed once.
+
+    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C). The file is named by a hash of
+    ``weights_hash``, the image settings and the photographs' names and sizes. Rows that an
+    interrupted run had finished are not computed again; a file that is damaged, or is not a cache
+    of these photographs, is made anew.
+    """
+    # The size tells a photograph from another one that has taken its name.
+    files = [(photograph.name, photograph.path.stat().st_size) for photograph in photographs]
+    key = hashlib.sha256(repr((weights_hash, config, files)).encode()).hexdigest()[:16]
+    path = folder / f"{key}.npy"
+    cache = _open(path, len(files))
+    if cache is None or not cache["done"].all():
+        pixels = Pixels(photographs, config)
+        row = _row_type(encode(pixels(0).unsqueeze(0)).shape[1:])
+        if cache is None or cache.dtype != row:
+            cache = _create(path, len(files), row)
+        _fill(cache, pixels, encode, batch_size)
+    features: NDArray[np.float16] = cache["features"]
+    return features
+
+
+def _row_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
+    """A row's mark and its features, in one file: neither can be lost without the other."""
+    return np.dtype([("done", "<u2"), ("features", "<f2", shape)])
+
+
+def _open(path: Path, count: int) -> np.memmap | None:
+    """Open a cache of ``count`` rows; None where there is none, or what is there is not one."""
+    try:
+        # To read only at first: to write, numpy fills a file that is too short with zeros.
+        cache = np.lib.format.open_memmap(path, mode="r")
+    except (FileNotFoundError, ValueError):
+        return None
+    features = cache.dtype.fields and cache.dtype.fields.get("features")
+    if not features or cache.dtype != _row_type(features[0].shape) or cache.shape != (count,):
+        return None
+    return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _create(path: Path, count: int, row: np.dtype[np.void]) -> np.memmap:
+    """Make a cache of zeros, none of its rows done."""
+
+    def write(temporary: Path) -> None:
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=row, shape=(count,)).flush()
+
+    write_atomically(path, write)
+    return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _fill(
+    cache: np.memmap, pixels: Pixels, encode: Callable[[Tensor], Tensor], batch_size: int
+) -> None:
+    """Compute the features of the batches that are not done."""
+    # Whole batches: what a row becomes depends, in its last bits, on the others of its batch.
+    starts = range(0, len(cache), batch_size)
+    batches = [range(len(cache))[start : start + batch_size] for start in starts]
+    todo = [rows for rows in batches if not cache["done"][rows.start : rows.stop].all()]
+    for rows in tqdm(todo, desc="encoding", unit="batch", disable=None):
+        encoded = encode(torch.stack([pixels(row) for row in rows]))  # (B, L, C)
+        cache["features"][rows.start : rows.stop] = encoded.to(torch.float16).cpu().numpy()
+        cache.flush()
+        # Only features that are safely in the file count as done.
+        cache["done"][rows.start : rows.stop] = 1
+        cache.flush()
+
+
 def with_mean_features(visual: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
-    """Features (L, C) with their mean at every place: with them attention has no choice."""
+    """Each photograph's mean feature at every location (L, C), so that attention has no effect."""
 
     def mean(index: int) -> Tensor:
         features = visual(index)
@@ -40,68 +115,13 @@ def with_mean_features(visual: Callable[[int], Tensor]) -> Callable[[int], Tenso
 def with_other_features(
     visual: Callable[[int], Tensor], count: int, seed: int = 0
 ) -> Callable[[int], Tensor]:
-    """What belongs to another of ``count`` photographs, always the same one: learning it is blind.
+    """The features of another of ``count`` photographs, the same one every time.
 
-    Raises ValueError for fewer than two photographs.
+    A model trained on them learns captions without their photographs. Raises SettingError for
+    fewer than two photographs.
     """
     if count < 2:
         raise SettingError("with a single photograph there is no other one to show")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
-    other = dict(zip(order, [*order[1:], order[0]], strict=True))  # one circle of all
+    other = dict(zip(order, [*order[1:], order[0]], strict=True))  # a cycle through all of them
     return lambda index: visual(other[index])
-
-
-def cached_features(
-    folder: Path,
-    photographs: Sequence[Photograph],
-    config: ImageConfig,
-    weights_hash: str,
-    encode: Callable[[Tensor], Tensor],
-    batch_size: int = 32,
-) -> NDArray[np.float16]:
-    """Features (M, L, C) of M photographs, float16 and memory-mapped, computed once.
-
-    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C). The files are named by a hash of
-    ``weights_hash``, the image settings and the photographs' names and sizes; rows that an
-    interrupted run had done are not computed again.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    # The size tells a photograph from another one that has taken its name.
-    files = [(photograph.name, photograph.path.stat().st_size) for photograph in photographs]
-    key = hashlib.sha256(repr((weights_hash, config, files)).encode()).hexdigest()[:16]
-    done = _open_array(folder / f"{key}.done.npy", (len(files),), "uint8")
-    pixels = Pixels(photographs, config)
-    # Whole batches: what a row becomes depends, in its last bits, on those beside it.
-    chunks = list(_chunks(np.arange(len(files)), batch_size))
-    todo = [rows for rows in chunks if not done[rows].all()]
-    probe = encode(pixels(0).unsqueeze(0)) if todo else None
-    shape = (len(files), *probe.shape[1:]) if probe is not None else None
-    features = _open_array(folder / f"{key}.npy", shape, "float16")
-    for rows in tqdm(todo, desc="encoding", unit="batch", disable=None):
-        encoded = encode(torch.stack([pixels(row) for row in rows]))  # (B, L, C)
-        features[rows] = encoded.to(torch.float16).cpu().numpy()
-        features.flush()
-        # Only what is safely in the file counts as done.
-        done[rows] = 1
-        done.flush()
-    return features
-
-
-def _chunks(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
-def _open_array(path: Path, shape: tuple[int, ...] | None, dtype: str) -> np.memmap:
-    """Open the memory-mapped array at ``path``, or make one of zeros."""
-    if path.exists():
-        return np.load(path, mmap_mode="r+")  # type: ignore[no-any-return]
-    if shape is None:
-        raise DataError(f"{path}: this file of the feature cache is gone; delete the cache folder")
-    whole = shape
-
-    def write(temporary: Path) -> None:
-        np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=whole).flush()
-
-    write_atomically(path, write)
-    return np.load(path, mmap_mode="r+")  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
 """From a photograph (a path, the bytes of a file, or a PIL image) to the array the network sees.
 
-This is the only place that knows which formats are read, which way up a photograph is, and by
-which mean and standard deviation its pixels are normalised. Everything here may be called from
-several threads at once.
+Only this module knows which formats are read, which way up a photograph is, and with which mean
+and standard deviation its pixels are normalised. All of it may be called from several threads at
+once.
 """
 
 import os
@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-# The six plugins that decode, imported by name: Pillow then has no reason to import its forty
-# others, which it would otherwise do on the first TIFF or WebP.
+# The six plugins that are needed, imported by name, or Pillow would import its forty others on the
+# first TIFF or WebP.
 from PIL import (
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
@@ -56,12 +56,13 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Above twice its MAX_IMAGE_PIXELS Pillow refuses, and raising that would change it for everyone.
+# Pillow refuses more than twice its MAX_IMAGE_PIXELS, and raising that would affect every user of
+# Pillow in this process.
 _MOST_MEGAPIXELS = 178.0
 
 
 class ImageError(CaptioningError):
-    """A photograph cannot be read; the message is one sentence: which, why, and what to do."""
+    """A photograph that cannot be read; the message says which, why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ DEFAULT_CONFIG = ImageConfig()
 def load_image(source: Source, config: ImageConfig = DEFAULT_CONFIG) -> npt.NDArray[np.float32]:
     """Read and normalise a photograph: float32 (3, size, size).
 
-    Raises ImageError where ``source`` cannot be read.
+    Raises ImageError if ``source`` cannot be read.
     """
     return to_array(read_photo(source, config, near=config.size), config)
 
@@ -113,10 +114,10 @@ def read_photo(
 
     ``near`` is the side in pixels to which the caller will shrink the photograph. A JPEG is then
     decoded at a half, a quarter or an eighth of its size, many times faster, but never to less
-    than twice ``near`` on either side. Without it all pixels are there. The result carries no
-    metadata, so reading it again does not turn it again.
+    than twice ``near`` on either side; without ``near``, at full size. The result carries no
+    metadata, so reading it again does not turn it again. A PIL image is not modified.
 
-    Raises ImageError where ``source`` cannot be read; a PIL image given is left as it was.
+    Raises ImageError if ``source`` cannot be read.
     """
     if near is not None and near < 1:
         raise ValueError(f"near must be at least 1 pixel, not {near}")
@@ -135,10 +136,12 @@ def read_photo(
 def to_array(photo: Image.Image, config: ImageConfig = DEFAULT_CONFIG) -> npt.NDArray[np.float32]:
     """Squeeze an RGB photograph into the square and normalise it: float32 (3, size, size).
 
-    Raises ValueError for another mode than RGB: that is for read_photo to settle.
+    Raises ValueError for another mode than RGB; read_photo converts every mode.
     """
     if photo.mode != "RGB":
-        raise ValueError(f"to_array takes an RGB photograph of read_photo, not mode {photo.mode}")
+        raise ValueError(
+            f"to_array needs an RGB photograph, as read_photo gives it, not mode {photo.mode}"
+        )
     square = (config.size, config.size)
     if photo.size != square:
         photo = photo.resize(square, Image.Resampling.BICUBIC, reducing_gap=3.0)
@@ -150,7 +153,7 @@ def to_array(photo: Image.Image, config: ImageConfig = DEFAULT_CONFIG) -> npt.ND
 def describe(source: Source) -> str:
     """Name ``source`` in a message: its path on one line, or "the image".
 
-    Raises TypeError for what is no Source.
+    Raises TypeError for anything that is not a Source.
     """
     if isinstance(source, bytes | Image.Image):
         return "the image"
@@ -163,7 +166,7 @@ def describe(source: Source) -> str:
 
 @contextmanager
 def _opened(source: Source, name: str) -> Iterator[Image.Image]:
-    """Yield ``source`` as a PIL image with its header read; what was opened here is closed."""
+    """Yield ``source`` as a PIL image with its header read; close it if it was opened here."""
     if isinstance(source, Image.Image):
         yield source
         return
@@ -180,7 +183,7 @@ def _opened(source: Source, name: str) -> Iterator[Image.Image]:
 def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
     """Open a regular file, or raise ImageError that says why not."""
     try:
-        # Asked first, because to open a named pipe waits for a writer, perhaps for ever.
+        # Checked first: opening a named pipe waits for a writer, perhaps for ever.
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode):
             return open(path, "rb")
@@ -210,7 +213,7 @@ def _too_large(name: str, config: ImageConfig, size: str = "") -> ImageError:
     )
 
 
-# Failing in one sentence, and quietly ---------------------------------------------------------
+# Errors in one sentence, and no warnings ------------------------------------------------------
 
 
 @contextmanager
@@ -218,7 +221,7 @@ def _one_sentence(name: str, config: ImageConfig) -> Iterator[None]:
     """Turn whatever the decoders raise into ImageError.
 
     On damaged bytes they raise nearly anything: OSError, SyntaxError, struct.error, EOFError,
-    zlib.error, MemoryError, KeyError. Hence Exception, and only around the reading.
+    zlib.error, MemoryError, KeyError. So this catches Exception, but only around the reading.
     """
     try:
         yield
@@ -236,9 +239,9 @@ def _one_sentence(name: str, config: ImageConfig) -> Iterator[None]:
 
 
 class _Reading(threading.local):
-    """Stands where a warning filter keeps its pattern; matches on threads that read a photograph.
+    """Used as the pattern of a warning filter; matches in threads that are reading a photograph.
 
-    warnings.catch_warnings is of no use here: it swaps the filters of the whole process, so two
+    warnings.catch_warnings does not work here: it swaps the filters of the whole process, so two
     threads that overlap can leave each other's in place for good.
     """
 
@@ -255,7 +258,7 @@ _FILTER_LOCK = threading.Lock()
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Silence warnings of this thread: Pillow's are of metadata, and of sizes checked here."""
+    """Silence this thread's warnings: Pillow's are about metadata, and sizes checked here."""
     _put_filter_first()
     _READING.active = True
     try:
@@ -265,7 +268,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _put_filter_first() -> None:
-    """Set the filter, on the first call or where other filters have come to stand before it."""
+    """Put the filter first, if it is not there yet or others have been put before it."""
     filters = cast(list[Any], warnings.filters)
     if filters[:1] == [_FILTER]:
         return
@@ -279,23 +282,22 @@ def _put_filter_first() -> None:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return the turn that the EXIF asks for, None where it asks for none or is damaged."""
+    """The turn that makes an image upright by its EXIF; None if it has none or is damaged."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # the pixels are sound, and a guess at upright beats a refusal
+    except Exception:  # the pixels are intact, and probably upright: better than to refuse them
         return None
 
 
 def _flatten(image: Image.Image, name: str) -> Image.Image:
-    """Return a new RGB image without metadata, transparency composed over white."""
+    """A new RGB image without metadata, transparency composed over white."""
     if image.mode == "F" or image.mode.startswith("I"):
         image = _deep_grey_to_8_bits(image)
     try:
         photo = _over_white(image) if image.has_transparency_data else image.convert("RGB")
     except ValueError as error:
         raise ImageError(
-            f"{name} has colours of the kind {image.mode}, which cannot be read: save it again "
-            "as RGB."
+            f"{name} has the colour mode {image.mode}, which cannot be read: save it again as RGB."
         ) from error
     photo.info.clear()
     return photo
@@ -321,7 +323,7 @@ def _deep_grey_to_8_bits(image: Image.Image) -> Image.Image:
     else:
         low, high = _range(values)
     grey = (values - low) * (255 / (high - low))  # (H, W), 0..255
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow turns it round for 8 bits only
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts it for 8 bits only
         grey = 255 - grey
     if (clear := image.info.get("transparency")) is not None:  # of a PNG: one value of grey
         grey[values == clear] = 255
@@ -329,10 +331,10 @@ def _deep_grey_to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Guess which values stand for black and white, where the mode does not say.
+    """Guess which values are black and white, where the mode does not say.
 
-    0 and the first of 1, 255 and 65535 that nothing exceeds; failing that, or where values are
-    negative, the lowest and the highest there are.
+    0 and the first of 1, 255 and 65535 that no value exceeds; if there is none, or if values are
+    negative, the lowest and the highest value.
     """
     low, high = float(values.min()), float(values.max())
     if low >= 0:

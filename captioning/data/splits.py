@@ -1,4 +1,4 @@
-"""The photographs to train on, to choose with and to measure on."""
+"""The photographs to train on, to choose the model by and to test on."""
 
 import hashlib
 import json
@@ -16,7 +16,10 @@ _OFFICIAL_SHARE = 0.05  # of the photographs, for a set to count as Flickr8k
 
 @dataclass(frozen=True)
 class Splits:
-    """The photographs to train on, to choose with, and to measure on; ``source`` says whose."""
+    """The photographs to train on, to choose the model by and to test on.
+
+    ``source`` says where the split comes from.
+    """
 
     train: tuple[Photograph, ...]
     dev: tuple[Photograph, ...]
@@ -24,11 +27,11 @@ class Splits:
     source: str
 
     def limited(self, count: int | None) -> "Splits":
-        """The first ``count`` photographs of each part; all for None."""
+        """Keep the first ``count`` photographs of each part; all for None."""
         return replace(self, **{name: getattr(self, name)[:count] for name in SPLITS})
 
     def describe(self) -> str:
-        """One sentence that says what is used."""
+        """Describe them in a line: where the split comes from, and the size of each part."""
         sizes = ", ".join(f"{len(getattr(self, name)):,} {name}" for name in SPLITS)
         return f"{self.source}: {sizes} photographs"
 
@@ -36,15 +39,15 @@ class Splits:
 def split_photographs(photographs: Iterable[Photograph]) -> Splits:
     """Split as the caption file says, else by the official Flickr8k lists, else by a hash.
 
-    The lists count where they hold out a twentieth of the photographs (a quarter, of Flickr8k as
-    published); elsewhere a few photographs of Flickr8k among one's own change nothing for the
-    others. The name decides alone, so a photograph stays where it is when others are added.
-    Official lists: Hodosh et al. (2013), known here by hashes of the names.
+    The lists apply where they hold out a twentieth of the photographs (of Flickr8k as published,
+    a quarter); elsewhere a few photographs of Flickr8k do not change the split of the others.
+    Otherwise the name alone decides, so a photograph stays in its part when others are added.
+    Official lists: Hodosh et al. (2013), stored as hashes of the names.
     """
     photographs = tuple(photographs)
     if photographs and all(photograph.split in SPLITS for photograph in photographs):
-        own = {name: tuple(p for p in photographs if p.split == name) for name in SPLITS}
-        return Splits(own["train"], own["dev"], own["test"], "the caption file's own split")
+        given = {name: tuple(p for p in photographs if p.split == name) for name in SPLITS}
+        return Splits(given["train"], given["dev"], given["test"], "the caption file's own split")
     listed = sum(official_split(photograph.name) != "train" for photograph in photographs)
     official = listed >= _OFFICIAL_SHARE * len(photographs) > 0
     choose = official_split if official else _listed_or_hashed
@@ -68,18 +71,18 @@ def _official() -> dict[str, str]:
 
 
 def official_split(name: str) -> str:
-    """The official Flickr8k split of an image's name; ``train`` for all that it does not list."""
+    """The official Flickr8k split of an image's name; ``train`` for names that are not listed."""
     return _official().get(name_hash(name), "train")
 
 
 def _listed_or_hashed(name: str) -> str:
-    """Held out as the official lists say, else by the hash: of a set that is not Flickr8k."""
+    """The split in another data set than Flickr8k: by the official lists, else by the hash."""
     listed = official_split(name)
     return hashed_split(name) if listed == "train" else listed
 
 
 def hashed_split(name: str) -> str:
-    """A split that depends on the name alone: 10 % dev, 10 % test, else train."""
+    """A split that depends on the name alone: 10 % dev, 10 % test, 80 % train."""
     percent = int(name_hash(name), 16) % 100
     for split, share in _HELD_OUT_PERCENT.items():
         if percent < share:

@@ -1,4 +1,4 @@
-"""Words and numbers: one tokenisation rule, its inverse, and the vocabulary."""
+"""Words and their ids: one tokenisation rule, its inverse, and the vocabulary."""
 
 import re
 from collections import Counter
@@ -12,15 +12,14 @@ SPECIAL_TOKENS = ("<pad>", "<start>", "<end>", "<unk>")
 
 @dataclass(frozen=True)
 class Tokens:
-    """The ids that decoding must know: where captions start and end, and what is never said."""
+    """The ids that decoding must know: where captions start and end, and what they never hold."""
 
     start: int
     end: int
-    never: tuple[int, ...]  # <start> must be among them
+    never: tuple[int, ...]  # must include <start>
 
 
 TOKENS = Tokens(start=START, end=END, never=(PAD, START, UNK))
-
 
 # A word is letters or digits, joined inside by hyphens, dots, commas or apostrophes ("t-shirt",
 # "u.s", "1,000"). A clitic ("'s", "n't") is a token of its own, as in the Penn Treebank, so that
@@ -45,25 +44,22 @@ def detokenize(tokens: Iterable[str]) -> str:
     """Join tokens to English: the inverse of ``tokenize`` ("a man 's dog" -> "a man's dog")."""
     text = ""
     for token in tokens:
-        glue = "" if not text or token in _CLITIC_TOKENS else " "
-        text += glue + token
+        space = "" if not text or token in _CLITIC_TOKENS else " "
+        text += space + token
     return text
 
 
-def mirrored(tokens: Iterable[str]) -> list[str]:
-    """The caption of the same photograph in a mirror: left and right change places.
-
-    Also in a compound such as "left-handed". Its own inverse.
-    """
+def swap_sides(tokens: Iterable[str]) -> list[str]:
+    """Swap left and right, also in "left-handed": the caption of the mirrored photograph."""
     return ["-".join(_SIDES.get(part, part) for part in token.split("-")) for token in tokens]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that the decoder can write; a word's id is its place in ``words``.
+    """The words that the decoder can write; a word's id is its index in ``words``.
 
-    The first four are the special tokens. Raises ValueError when they are not, or when a word
-    occurs twice.
+    The first four are the special tokens. Raises ValueError if they are not, or if a word occurs
+    twice.
     """
 
     words: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Photographs changed by chance: only as asked, within bounds, and the same for the same seed."""
+"""Random changes: only those that are set, within bounds, and the same for the same seed."""
 
 import numpy as np
 import pytest
@@ -31,25 +31,25 @@ def plain(photograph):
     return torch.from_numpy(load_image(photograph.path, IMAGES))
 
 
-def test_without_changes_it_is_the_photograph_itself(photograph):
+def test_without_changes_the_photograph_stays_as_it_is(photograph):
     (view,) = views(photograph, 1)
     assert torch.equal(view.pixels, plain(photograph))
     assert not view.mirrored
 
 
-def test_a_mirrored_photograph_is_mirrored_and_says_so(photograph):
-    found = views(photograph, flip=0.5)
-    for view in found:
+def test_a_mirrored_photograph_is_mirrored_and_marked_so(photograph):
+    flipped = views(photograph, flip=0.5)
+    for view in flipped:
         expected = plain(photograph).flip(-1) if view.mirrored else plain(photograph)
         assert torch.equal(view.pixels, expected)
-    assert {view.mirrored for view in found} == {True, False}
+    assert {view.mirrored for view in flipped} == {True, False}
     assert all(view.mirrored for view in views(photograph, 5, flip=1.0))
 
 
 def test_a_crop_keeps_a_part_of_the_photograph_the_right_way_round(photograph):
-    found = [view.pixels for view in views(photograph, crop=0.5)]
-    assert len({round(float(pixels.mean()), 4) for pixels in found}) > 10
-    for pixels in found:
+    crops = [view.pixels for view in views(photograph, crop=0.5)]
+    assert len({round(float(pixels.mean()), 4) for pixels in crops}) > 10
+    for pixels in crops:
         assert pixels.shape == (3, 32, 32)
         columns = pixels.mean(dim=(0, 1))
         assert (columns.diff() >= -1e-3).all()  # still brighter to the right
@@ -58,12 +58,12 @@ def test_a_crop_keeps_a_part_of_the_photograph_the_right_way_round(photograph):
         assert 0.5 < spread < 1.01
 
 
-def test_jitter_changes_the_colours_and_not_the_place(photograph):
-    found = [view.pixels for view in views(photograph, jitter=0.3)]
-    means = [float(pixels.mean()) for pixels in found]
+def test_jitter_changes_the_colours_and_moves_nothing(photograph):
+    jittered = [view.pixels for view in views(photograph, jitter=0.3)]
+    means = [float(pixels.mean()) for pixels in jittered]
     whole = float(plain(photograph).mean())
     assert min(means) < 0.95 * whole < 1.05 * whole < max(means)
-    assert all((pixels.mean(dim=(0, 1)).diff() >= -1e-3).all() for pixels in found)
+    assert all((pixels.mean(dim=(0, 1)).diff() >= -1e-3).all() for pixels in jittered)
 
 
 def test_the_seed_decides_everything(photograph):

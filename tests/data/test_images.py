@@ -1,4 +1,4 @@
-"""images.py against what is known otherwise: drawn pixels, hand-made files, torchvision."""
+"""images.py against independent truth: drawn pixels, hand-made files, torchvision."""
 
 import io
 import os
@@ -36,7 +36,7 @@ ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
 def gradient(width=64, height=48):
-    """A smooth photograph of which no turn or flip equals another: uint8 (H, W, 3)."""
+    """A smooth photograph whose turns and flips all differ: uint8 (H, W, 3)."""
     y, x = np.mgrid[0:height, 0:width]
     red, green = x / max(width - 1, 1), y / max(height - 1, 1)
     pixels = np.stack([red, green, red * green], axis=-1)  # (H, W, 3), 0..1
@@ -216,7 +216,7 @@ def stored(scene, orientation, kind, **options):
 @pytest.mark.parametrize(
     ("kind", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})]
 )
-def test_eight_turns_give_one_photograph(kind, options, orientation):
+def test_eight_turns_give_the_same_photograph(kind, options, orientation):
     scene = gradient()
     assert np.array_equal(pixels(stored(scene, orientation, kind, **options)), scene)
 
@@ -231,7 +231,7 @@ def test_eight_turns_of_a_jpeg_decoded_small(orientation):
     np.testing.assert_allclose(load_image(data, SMALL), plain, atol=0.08)
 
 
-def test_turn_of_a_pil_image_given():
+def test_turn_of_a_pil_image():
     image = Image.open(io.BytesIO(stored(gradient(), 6, "PNG")))
     assert np.array_equal(pixels(image), gradient())
 
@@ -250,7 +250,7 @@ def test_turn_after_the_pixels_of_a_png():
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_unknown_turn_is_none(value):
+def test_unknown_turn_is_ignored(value):
     data = encode(Image.fromarray(gradient()), "PNG", exif=exif(value))
     assert np.array_equal(pixels(data), gradient())
 
@@ -409,7 +409,7 @@ def test_first_frame_of_an_animation():
         assert pixels(data)[4, 4].tolist() == [255, 0, 0], kind
 
 
-def test_multi_picture_jpeg_of_a_telephone():
+def test_multi_picture_jpeg_of_a_phone():
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("white", "black")]
     data = encode(frames[0], "MPO", save_all=True, append_images=frames[1:])
     assert (pixels(data, near=2) == 255).all()
@@ -435,7 +435,7 @@ sides = st.one_of(st.integers(1, 70), st.sampled_from([1, 2, 31, 32, 33, 700]))
     st.integers(1, 40),
 )
 @settings(max_examples=120, deadline=None)
-def test_any_size_mode_and_format_gives_a_sound_array(kind_and_mode, width, height, size):
+def test_any_size_mode_and_format_gives_a_valid_array(kind_and_mode, width, height, size):
     kind, mode = kind_and_mode
     if mode == "I;16":
         image = Image.new(mode, (width, height), 999)
@@ -454,11 +454,11 @@ def test_any_size_mode_and_format_gives_a_sound_array(kind_and_mode, width, heig
     assert (got <= brightest / std + 1e-5).all()
 
 
-# What comes in stays as it was ------------------------------------------------------------------
+# The input is not modified ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", [*MODES, *ALPHA_MODES])
-def test_pil_image_given_is_not_modified(mode):
+def test_pil_image_is_not_modified(mode):
     image = Image.new(mode, (5, 3))
     image.info.update(dpi=(72, 72), exif=exif(6).tobytes())
     before = (image.mode, image.size, dict(image.info), image.tobytes())
@@ -473,7 +473,7 @@ def test_pil_image_of_a_jpeg_is_not_drafted():
     assert image.size == (640, 480)
 
 
-def test_globals_of_pillow_stay():
+def test_globals_of_pillow_are_not_changed():
     before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
     load_image(encode(Image.new("RGB", (9, 9)), "JPEG"), SMALL)
     after = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
@@ -539,7 +539,7 @@ def test_empty_file(tmp_path):
     assert "is empty" in refusal(b"")
 
 
-def test_text_file_is_told_what_is_supported(tmp_path):
+def test_refusal_of_a_text_file_names_the_formats(tmp_path):
     (tmp_path / "text.jpg").write_text("not a photograph\n" * 50)
     message = refusal(tmp_path / "text.jpg")
     for kind in ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP"):
@@ -563,14 +563,14 @@ def test_permission(tmp_path, monkeypatch):
     path = tmp_path / "secret.jpg"
     path.write_bytes(encode(Image.new("RGB", (4, 4)), "JPEG"))
 
-    def refuse(*_):  # the superuser, whom tests may run as, is never refused in earnest
+    def refuse(*_):  # the superuser, as whom tests may run, may read every file
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(images, "open", refuse, raising=False)
     assert "may not be read" in refusal(path)
 
 
-def test_permission_in_earnest(unreadable):
+def test_permission_of_a_real_file(unreadable):
     assert "may not be read" in refusal(unreadable)
 
 
@@ -591,7 +591,7 @@ def test_describe():
     assert describe(b"\xff\xd8") == describe(Image.new("L", (1, 1))) == "the image"
 
 
-def test_what_is_no_source_is_a_type_error():
+def test_other_types_of_source_are_a_type_error():
     for wrong in (42, None, [1]):
         with pytest.raises(TypeError):
             load_image(wrong)
@@ -620,7 +620,7 @@ def test_too_many_pixels_are_refused_from_the_header(side):
     assert "more than 100 megapixels" in refusal(data)
 
 
-def test_the_limit_is_that_of_the_config():
+def test_the_config_sets_the_limit():
     image = Image.new("RGB", (1000, 501))
     assert "more than 0.5 megapixels (1000 x 501)" in refusal(
         image, ImageConfig(max_megapixels=0.5)
@@ -652,7 +652,7 @@ def test_a_failing_decoder_is_one_sentence(monkeypatch):
 
 @cache
 def samples():
-    """Files of every format and of many modes, small, by a name."""
+    """Small files of every format and of many modes, by name."""
     photo = Image.fromarray(gradient(40, 30))
     palette = photo.quantize(16)
     deep = Image.fromarray(gradient(40, 30)[..., 0].astype(np.uint16) * 257)
@@ -679,7 +679,7 @@ def samples():
 
 
 def array_or_sentence(data):
-    """Whatever the bytes: a sound array, or None and one sentence; nothing else, no warning."""
+    """Whatever the bytes: a valid array, or None after one sentence; no other error or warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -703,8 +703,8 @@ def test_half_a_file_is_refused(name):
 
 @given(st.sampled_from(sorted(samples())), st.floats(0, 1))
 @settings(max_examples=200, deadline=None)
-def test_truncated_is_refused_or_lacks_nothing(name, part):
-    """What is cut may be trailing marks or later frames, never pixels of the photograph."""
+def test_truncated_file_is_refused_or_whole(name, part):
+    """Trailing marks or later frames may be missing, but no pixels of the photograph."""
     data = samples()[name]
     got = array_or_sentence(data[: int(part * len(data))])
     if got is not None:
@@ -720,8 +720,8 @@ def test_truncated_is_refused_or_lacks_nothing(name, part):
 def test_corrupt_bytes_are_an_array_or_a_sentence(name, damage, in_header):
     data = bytearray(samples()[name])
     reach = min(len(data), 200) if in_header else len(data)
-    for place, value in damage:
-        data[min(int(place * reach), reach - 1)] = value
+    for position, value in damage:
+        data[min(int(position * reach), reach - 1)] = value
     array_or_sentence(bytes(data))
 
 

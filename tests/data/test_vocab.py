@@ -1,4 +1,4 @@
-"""Words: the tokeniser against NLTK and its own inverse, the vocabulary against its promises."""
+"""Words: the tokeniser against NLTK and its inverse, the vocabulary against its promises."""
 
 from collections import Counter
 
@@ -15,7 +15,7 @@ from captioning.data.vocab import (
     UNK,
     Vocabulary,
     detokenize,
-    mirrored,
+    swap_sides,
     tokenize,
 )
 
@@ -24,7 +24,7 @@ several = settings(max_examples=150, deadline=None, database=None)
 CLITICS = ("n't", "'s", "'m", "'d", "'ll", "'re", "'ve")
 WORDS = ("man", "they", "it", "could", "dog", "t-shirt", "o'clock", "1,000", "u.s", "café", "犬")
 
-# Text like captions, any text at all, and text made to confuse: clitics and joints next to joints.
+# Text like captions, any text at all, and text made to confuse: clitics and punctuation together.
 pieces = st.sampled_from([*CLITICS, *"ans'-.,&_ `I😀", "\u2019", "can't", "N'T", "\n", "É", "1"])
 texts = st.one_of(
     st.lists(st.sampled_from([*WORDS, *CLITICS, ".", ","])).map(" ".join),
@@ -157,7 +157,7 @@ def test_the_special_tokens_have_the_ids_that_checkpoints_rely_on():
     assert Vocabulary.build([]).words == SPECIAL_TOKENS
 
 
-def test_words_stand_by_frequency_then_alphabet():
+def test_words_are_ordered_by_frequency_then_alphabet():
     built = Vocabulary.build([["dog", "cat"], ["cat", "ant"], ["bee"]], min_count=1)
     assert built.words[4:] == ("cat", "ant", "bee", "dog")
 
@@ -171,7 +171,7 @@ def test_exactly_the_frequent_words_are_known(captions, min_count):
 
 
 @several
-@given(captions.flatmap(lambda own: st.tuples(st.just(own), st.permutations(own))))
+@given(captions.flatmap(lambda each: st.tuples(st.just(each), st.permutations(each))))
 def test_the_order_of_the_captions_changes_nothing(both):
     captions, shuffled = both
     backwards = [caption[::-1] for caption in shuffled]
@@ -185,7 +185,7 @@ def test_known_words_come_back_from_their_ids(tokens):
     assert vocabulary.decode(vocabulary.encode(tokens)) == tokens
 
 
-def test_ids_are_places():
+def test_ids_are_indices():
     vocabulary = vocabulary_of("a dog")
     assert vocabulary.encode(["a", "dog"]) == [4, 5]
     assert len(vocabulary) == 6
@@ -212,11 +212,11 @@ def test_an_invalid_vocabulary_is_refused(words, complaint):
         Vocabulary(words)
 
 
-# Mirrored captions --------------------------------------------------------------------------------
+# Captions of mirrored photographs ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("caption", "mirror"),
+    ("caption", "swapped"),
     [
         ("the dog on the left", "the dog on the right"),
         ("from right to left", "from left to right"),
@@ -224,13 +224,13 @@ def test_an_invalid_vocabulary_is_refused(words, complaint):
         ("leftover bright lefty", "leftover bright lefty"),
     ],
 )
-def test_left_and_right_change_places_in_a_mirror(caption, mirror):
-    assert mirrored(caption.split()) == mirror.split()
+def test_left_and_right_are_swapped(caption, swapped):
+    assert swap_sides(caption.split()) == swapped.split()
 
 
 @several
 @given(texts)
-def test_a_mirror_of_a_mirror_is_what_was(text):
+def test_swapping_sides_twice_changes_nothing(text):
     tokens = tokenize(text)
-    assert mirrored(mirrored(tokens)) == tokens
-    assert len(mirrored(tokens)) == len(tokens)
+    assert swap_sides(swap_sides(tokens)) == tokens
+    assert len(swap_sides(tokens)) == len(tokens)

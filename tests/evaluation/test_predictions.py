@@ -1,9 +1,10 @@
-"""Captions of other systems: three formats, what is wrong with them, and whose photographs."""
+"""Captions of other systems: every format, what is wrong with a file, and whose photographs."""
 
 import csv
 import io
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pycocotools.coco import COCO
 from captioning.__main__ import main
 from captioning.data.caption_files import DataError
 from captioning.evaluation.predictions import match_predictions, read_predictions
+from tests.data import caption_writers
 
 several = settings(max_examples=100, deadline=None, database=None)
 
@@ -61,12 +63,12 @@ def sentence(caught, path):
     """The message, if it is one sentence that names the file first and the remedy last."""
     message = str(caught.value)
     assert message.startswith(str(path))
-    own = message.removeprefix(str(path))
-    assert own.isprintable()
-    assert own.count("; ") == 1
-    assert not own.endswith(".")
-    assert len(own) < 450
-    return own
+    rest = message.removeprefix(str(path))
+    assert rest.isprintable()
+    assert rest.count("; ") == 1
+    assert not rest.endswith(".")
+    assert len(rest) < 450
+    return rest
 
 
 # Formats ----------------------------------------------------------------------------------------
@@ -105,9 +107,52 @@ FORMATS = [as_coco, as_csv, as_lines]
     ids=["plain", "BOM", "blank lines", "no last line end"],
 )
 def test_each_format_gives_its_captions_in_the_order_of_the_file(read, write, change):
-    found = read(change(write(CAPTIONS)))
-    assert found == CAPTIONS
-    assert list(found) == list(CAPTIONS)
+    captions = read(change(write(CAPTIONS)))
+    assert captions == CAPTIONS
+    assert list(captions) == list(CAPTIONS)
+
+
+# Whatever a format uses to tell its cells apart stands in a caption.
+PAIRS = [
+    ("b.jpg", 'A dog | runs, "fast" .'),
+    ("a.jpg", "Two dogs# play\u2028here ."),
+    ("c.jpg", ""),
+]
+
+
+@pytest.mark.parametrize("write", caption_writers.FORMATS)
+def test_every_format_to_train_on_can_be_scored(read, write):
+    captions = read(write(PAIRS))
+    assert captions == dict(PAIRS)
+    assert list(captions) == [image for image, _ in PAIRS]
+
+
+@pytest.mark.parametrize("write", caption_writers.FORMATS)
+def test_every_format_with_several_captions_for_an_image_is_refused(refuse, write):
+    message = refuse(write([*PAIRS, ("c.jpg", "A dog ."), ("c.jpg", "A cat .")]))
+    assert re.match(
+        r", (line|entry|sentence|annotation) \d+: has a caption for c\.jpg, and ", message
+    )
+    assert message.endswith(" (2 bad rows in all); keep one caption for each image")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("a.jpg#0\tA dog .\nb.jpg#0 A cat .\n", "line 2: has no caption for b.jpg"),
+        ("a.jpg#0\tA dog .\nb.jpg\tA cat .\n", "line 2: has no image name"),
+        ("image_name| comment_number| comment\na.jpg\n", "line 2: has no caption for a.jpg"),
+        ("image_name| comment_number| comment\na.jpg| 4\n", "line 2: has no caption for a.jpg"),
+        ("image_name| comment_number| comment\n| 0| A dog .\n", "line 2: has no image name"),
+        (
+            '{"images": [], "annotations": [{"image_id": 4, "caption": "a"}]}',
+            "annotation 1: has no image name",
+        ),
+        ('{"images": 3}', "this JSON is of another kind, neither Karpathy's"),
+    ],
+)
+def test_what_is_wrong_with_a_data_sets_format_is_named(refuse, content, complaint):
+    assert complaint in refuse(content)
 
 
 images = st.text(min_size=1).filter(str.strip)
@@ -117,14 +162,14 @@ mappings = st.dictionaries(images, st.text(), min_size=1, max_size=8)
 @pytest.mark.parametrize("write", FORMATS)
 @several
 @given(mappings, st.randoms(use_true_random=False))
-def test_any_captions_come_back_whatever_their_order(tmp_path_factory, write, captions, chance):
+def test_any_captions_come_back_whatever_their_order(tmp_path_factory, write, captions, randomness):
     path = tmp_path_factory.mktemp("any") / "captions"
     names = list(captions)
-    chance.shuffle(names)
+    randomness.shuffle(names)
     path.write_bytes(write({name: captions[name] for name in names}).encode())
-    found = read_predictions(path)
-    assert found == captions
-    assert match_predictions(found, list(captions), path) == list(captions.values())
+    read = read_predictions(path)
+    assert read == captions
+    assert match_predictions(read, list(captions), path) == list(captions.values())
 
 
 @several
@@ -170,6 +215,20 @@ def test_csv_of_other_programs(read, content):
     assert read(content) == {"a.jpg": "A dog, a cat", "b.jpg": 'A "big" dog'}
 
 
+@pytest.mark.parametrize(
+    ("row", "caption"),
+    [
+        ("x.jpg,A dog, a cat", "A dog, a cat"),
+        ('x.jpg,"a" dog', "a dog"),
+        ('x.jpg,"a dog', "a dog"),
+        ('x.jpg,"a dog, a cat', "a dog, a cat"),
+    ],
+)
+def test_a_row_with_commas_or_quotes_out_of_order_is_read_as_for_training(read, row, caption):
+    content = HEADER + row + '\nb.jpg,"a cat"\n'
+    assert read(content) == {"x.jpg": caption, "b.jpg": "a cat"}
+
+
 def test_line_breaks_within_a_caption_stay_as_they_are(read):
     captions = {"a.jpg": "one\r\ntwo\nthree\rfour", "b.jpg": "\n"}
     assert read(as_csv(captions)) == captions
@@ -198,8 +257,8 @@ def test_a_single_json_line_is_named_by_its_line_too(refuse):
 @pytest.mark.parametrize("caption", ["", " ", "\t"])
 @pytest.mark.parametrize("write", FORMATS)
 def test_an_empty_caption_is_a_caption(read, path, write, caption):
-    found = read(write({"a.jpg": caption, "b.jpg": "a dog"}))
-    assert match_predictions(found, ["b.jpg", "a.jpg"], path) == ["a dog", caption]
+    captions = read(write({"a.jpg": caption, "b.jpg": "a dog"}))
+    assert match_predictions(captions, ["b.jpg", "a.jpg"], path) == ["a dog", caption]
 
 
 @pytest.fixture
@@ -214,39 +273,33 @@ def photos(tmp_path):
     return folder
 
 
-def test_our_own_command_line_writes_what_is_read(
+def test_what_the_command_line_writes_is_read(
     read, path, photos, checkpoint_path, captioner, capsys
 ):
     status = main([str(photos), "--json", "--model", str(checkpoint_path)])
     assert status == 2  # for the one that cannot be read, which is not among the lines
-    found = read(capsys.readouterr().out)
+    captions = read(capsys.readouterr().out)
     names = ["café 犬.png", "b.jpg"]
     expected = [captioner(photos / name).text for name in names]
     assert len(set(expected)) == 2
-    assert match_predictions(found, names, path) == expected
+    assert match_predictions(captions, names, path) == expected
     with pytest.raises(DataError, match=r"the first bad\.jpg, has no caption"):
-        match_predictions(found, [*names, "bad.jpg"], path)
+        match_predictions(captions, [*names, "bad.jpg"], path)
 
 
-# Files that are no captions ---------------------------------------------------------------------
+# Files without captions -------------------------------------------------------------------------
 
 LINE = '{"image": "a.jpg", "caption": "a dog"}\n'
-REFERENCES = {
-    "info": {},
-    "images": [{"id": 42, "file_name": "a.jpg"}],
-    "annotations": [{"image_id": 42, "id": 1, "caption": "A dog ."}],
-}
 SHAPES = {
     "empty": ("", ["empty"]),
     "blank": (" \r\n\n", ["empty"]),
     "only a BOM": ("\ufeff", ["empty"]),
     "binary": (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", ["line 1", "UTF-8", "name a file"]),
-    "zeros": (b"\0" * 100, ["line 1", "begins no file of captions"]),
+    "zeros": (b"\0" * 100, ["line 1", "not how a known format begins"]),
     "UTF-16": ((HEADER + "a.jpg,a dog\n").encode("utf-16"), ["save it as UTF-8"]),
     "invalid UTF-8": (HEADER.encode() + b"a.jpg,caf\xe9\n", ["line 2", "save it as UTF-8"]),
     "text": ("a.jpg: A dog.\n", ["line 1", "a.jpg: A dog.", "COCO's", "CSV", "--json"]),
-    "token file": ("\na.jpg#0\tA dog .\n", ["line 2", "begins no file of captions"]),
-    "a JSON string": ('"a dog"', ["line 1", "begins no file of captions"]),
+    "a JSON string": ('"a dog"', ["line 1", "not how a known format begins"]),
     "no caption column": ("image,text\na.jpg,a dog\n", ["line 1", "image,text", "column caption"]),
     "no image column": ("id,caption\na.jpg,a dog\n", ["line 1", "id,caption", "column image"]),
     "semicolons": ("image;caption\na.jpg;a dog\n", ["line 1", "image;caption"]),
@@ -254,11 +307,9 @@ SHAPES = {
         "image,caption,caption\na.jpg,a dog,a cat\n",
         ["line 1", "one column caption"],
     ),
-    "commas": ("\n,,\n,\n", ["line 1", "begins no file of captions"]),
+    "commas": ("\n,,\n,\n", ["line 1", "not how a known format begins"]),
     "header only": (HEADER, ["no caption in it", "name another file"]),
     "empty list": ("[]", ["no caption in it", "name another file"]),
-    "references": (json.dumps(REFERENCES), ["references for COCO", "COCO's list of results"]),
-    "references, indented": (json.dumps(REFERENCES, indent=2), ["references for COCO"]),
     "an object by name": ('{"a.jpg": "a dog"}', ["of another kind", "COCO's list of results"]),
     "an empty object": ("{}", ["of another kind"]),
     "a list cut off": ('[\n{"image_id": 1,\n', ["line 3", "as JSON", "again"]),
@@ -276,7 +327,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(("content", "parts"), SHAPES.values(), ids=SHAPES.keys())
-def test_a_file_that_holds_no_captions_is_refused_in_one_sentence(refuse, content, parts):
+def test_a_file_without_captions_is_refused_in_one_sentence(refuse, content, parts):
     message = refuse(content)
     assert [part for part in parts if part not in message] == []
 
@@ -284,7 +335,7 @@ def test_a_file_that_holds_no_captions_is_refused_in_one_sentence(refuse, conten
 def test_a_missing_file_is_named(path):
     with pytest.raises(DataError) as caught:
         read_predictions(path)
-    assert "no such file of captions; name the file" in sentence(caught, path)
+    assert "there is no such caption file; name the file" in sentence(caught, path)
 
 
 def test_a_folder_in_place_of_the_file_is_named(tmp_path):
@@ -308,7 +359,7 @@ OBJECTS = {
     "null": ({"image_id": 42, "caption": None}, "has null for the caption of 42", CAPTION),
     "number": ({"image_id": "x", "caption": 3}, "has 3 for the caption of x", CAPTION),
     "list": ({"image": "x", "caption": ["a"]}, "has a list for the caption of x", CAPTION),
-    "half": ({"image": "x", "caption": "a \ud83d"}, "has half a character in", "mend that caption"),
+    "half": ({"image": "x", "caption": "a \ud83d"}, "has half a character in", "fix that caption"),
     "no image": ({"caption": "a"}, "names no image", "write image_id or file or image there"),
     "empty name": ({"image": "", "caption": "a"}, 'has "" for image, which names no image', NAME),
     "blank id": ({"image_id": " ", "caption": "a"}, 'has " " for image_id', NAME),
@@ -326,30 +377,27 @@ OBJECTS = {
 
 
 @pytest.mark.parametrize(("bad", "complaint", "remedy"), OBJECTS.values(), ids=OBJECTS.keys())
-def test_a_bad_object_is_named_by_its_place_with_their_number(refuse, bad, complaint, remedy):
+def test_a_bad_object_is_named_by_its_position_with_their_number(refuse, bad, complaint, remedy):
     good = {"image": "a.jpg", "caption": "a dog"}
-    for message, place in [
+    for message, position in [
         (refuse(json.dumps([good, bad, bad], indent=1)), "entry 2"),
         (refuse("\n".join(map(json.dumps, [good, bad, bad]))), "line 2"),
     ]:
-        assert message.startswith(f", {place}: {complaint}")
-        assert message.endswith(f" (2 such in all); {remedy}")
-    assert "such" not in refuse(json.dumps([good, bad]))
+        assert message.startswith(f", {position}: {complaint}")
+        assert message.endswith(f" (2 bad rows in all); {remedy}")
+    assert "in all" not in refuse(json.dumps([good, bad]))
 
 
 ROWS = {
     "too short": ("x.jpg", "has 1 cell where the header has 2", "quotes"),
-    "a comma not quoted": ("x.jpg,A dog, a cat", "has 3 cells where the header has 2", "quotes"),
     "no name": (",a dog", "has no image name", NAME),
     "a blank name": (" ,a dog", "has no image name", NAME),
-    "a quote left open": ('x.jpg,"a dog', "cannot be read", "mend its quotes"),
-    "text after a quote": ('x.jpg,"a" dog', "cannot be read", "mend its quotes"),
     "a bare return": (
         "x.jpg,a\rdog",
         "(new-line character seen in unquoted field)",
-        "mend its quotes",
+        "fix its quotes",
     ),
-    "endless": ("x.jpg," + "a dog " * 30_000, "cannot be read (field larger", "mend its quotes"),
+    "endless": ("x.jpg," + "a dog " * 30_000, "cannot be read (field larger", "fix its quotes"),
 }
 
 
@@ -361,13 +409,21 @@ def test_a_bad_row_of_csv_is_named_by_the_line_where_it_begins(refuse, row, comp
     assert remedy in message
 
 
+def test_with_other_columns_commas_must_be_quoted(refuse):
+    message = refuse("image,caption,score\nx.jpg,A dog, a cat,1\nb.jpg,a cat,1\n")
+    assert message.startswith(", line 2: has 4 cells where the header has 3; ")
+    assert "quotes" in message
+    message = refuse('image,caption,score\nx.jpg,"A dog,1\nb.jpg,"a cat",1\n')
+    assert message.startswith(", line 2: has 2 cells where the header has 3; ")
+
+
 def test_many_bad_rows_make_one_message_with_their_number(refuse):
-    message = refuse(HEADER + "x.jpg\ny.jpg,a,dog\nz.jpg,a cat\n")
-    assert message.startswith(", line 2: has 1 cell where the header has 2 (2 such in all); ")
+    message = refuse("image,caption,score\nx.jpg,1\ny.jpg,a,dog,1\nz.jpg,a cat,1\n")
+    assert message.startswith(", line 2: has 2 cells where the header has 3 (2 bad rows in all); ")
 
 
 @pytest.mark.parametrize("again", ["a dog", "a cat", ""])
-def test_a_second_caption_for_an_image_is_refused_with_both_places(refuse, again):
+def test_a_second_caption_for_an_image_is_refused_with_both_positions(refuse, again):
     rows = [("b.jpg", "a man"), ("a.jpg", "a dog"), ("a.jpg", again)]
     coco = [{"image_id": image, "caption": caption} for image, caption in rows]
     lines = [{"image": image, "caption": caption} for image, caption in rows]
@@ -393,11 +449,13 @@ def test_a_number_and_its_text_are_one_image(refuse):
 def test_a_file_of_references_is_refused_with_the_number_of_repeats(refuse):
     rows = [f"{image},A dog number {i} .\n" for image in ("a.jpg", "b.jpg") for i in range(5)]
     message = refuse(HEADER + "".join(rows))
-    assert message.startswith(", line 3: has a caption for a.jpg, and so has line 2 (8 such in all")
+    assert message.startswith(
+        ", line 3: has a caption for a.jpg, and so has line 2 (8 bad rows in "
+    )
 
 
 PIECES = ['{"image": "a", ', '"caption": ', '"b"}', "image,caption\n", *'[]{}:,"\n\r\\ a1']
-pieces = st.lists(st.sampled_from(PIECES), max_size=20).map(lambda own: "".join(own).encode())
+pieces = st.lists(st.sampled_from(PIECES), max_size=20).map(lambda parts: "".join(parts).encode())
 
 
 @several
@@ -437,8 +495,8 @@ SAME = {
     "a padded name": ("42", "000000000042.jpg"),
     "an id of COCO": ("42", COCO_42),
     "a padded id of COCO": ("000000000042.jpg", COCO_42),
-    "nought": ("0", "COCO_val2014_000000000000.jpg"),
-    "digits without end": ("1" * 5000, "1" * 5000 + ".jpg"),
+    "zero": ("0", "COCO_val2014_000000000000.jpg"),
+    "thousands of digits": ("1" * 5000, "1" * 5000 + ".jpg"),
 }
 OTHERS = {
     "another name": ("b.jpg", "a.jpg"),
@@ -470,9 +528,9 @@ def test_a_photograph_is_not_known_by(path, image, name):
 
 
 def test_ids_of_coco_from_the_file_to_the_photographs(read, path):
-    found = read('[{"image_id": 42, "caption": "a dog"}, {"image_id": 7, "caption": "a cat"}]')
+    captions = read('[{"image_id": 42, "caption": "a dog"}, {"image_id": 7, "caption": "a cat"}]')
     names = ["COCO_val2014_000000000007.jpg", COCO_42]
-    assert match_predictions(found, names, path) == ["a cat", "a dog"]
+    assert match_predictions(captions, names, path) == ["a cat", "a dog"]
 
 
 @pytest.mark.parametrize(
@@ -486,15 +544,15 @@ def test_ids_of_coco_from_the_file_to_the_photographs(read, path):
         ("a.red.jpg", ["a.red", "a.jpg"], "a.red"),
     ],
 )
-def test_the_nearest_name_is_taken(path, image, names, expected):
-    # The others are there by their own names, so that none is without a caption.
+def test_the_nearest_name_is_chosen(path, image, names, expected):
+    # The others are there by their own names, so that each has a caption.
     candidates = {image: "this"} | {name: "other" for name in names if name != expected}
-    found = match_predictions(candidates, names, path)
-    assert dict(zip(names, found, strict=True))[expected] == "this"
-    assert found.count("this") == 1
+    matched = match_predictions(candidates, names, path)
+    assert dict(zip(names, matched, strict=True))[expected] == "this"
+    assert matched.count("this") == 1
 
 
-def test_a_photograph_asked_for_twice_is_given_twice(path):
+def test_a_photograph_given_twice_has_its_caption_twice(path):
     assert match_predictions({"a": "a dog"}, ["a.jpg", "a.jpg"], path) == ["a dog", "a dog"]
 
 

@@ -1,0 +1,250 @@
+"""The feature cache, whatever state its files are in, and the features of control experiments."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captioning.data.caption_files import Photograph
+from captioning.data.dataset import Pixels
+from captioning.data.features import (
+    Features,
+    cached_features,
+    with_mean_features,
+    with_other_features,
+)
+from captioning.data.images import ImageConfig
+
+
+def test_with_mean_features_no_location_differs_from_another():
+    features = torch.rand(5, 4, 6).half()
+    shown = with_mean_features(lambda index: features[index])(3)
+    assert shown.shape == (4, 6)
+    expected = features[3].float().mean(dim=0).half()
+    assert all(torch.equal(row, expected) for row in shown)
+
+
+@pytest.mark.parametrize("count", [2, 3, 50])
+def test_each_photograph_is_shown_once_and_never_with_its_own_captions(count):
+    visual = with_other_features(lambda index: torch.tensor([index]), count)
+    shown = [int(visual(index)) for index in range(count)]
+    assert sorted(shown) == list(range(count))
+    assert all(index != other for index, other in enumerate(shown))
+
+
+def test_a_single_photograph_has_no_other():
+    with pytest.raises(ValueError, match="single photograph"):
+        with_other_features(lambda index: torch.zeros(1), 1)
+
+
+# The feature cache ------------------------------------------------------------------------------
+
+SMALL = ImageConfig(size=8)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Seven small photographs of noise."""
+    random = np.random.default_rng(0)
+    photographs = []
+    for i in range(7):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(random.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(path)
+        photographs.append(Photograph(path.name, path, ("a dog",)))
+    return photographs
+
+
+class Encode:
+    """A cheap encoder to (B, 4, 6) that counts photographs, and fails when told to."""
+
+    def __init__(self, fail_after=None):
+        self.count, self.fail_after = 0, fail_after
+
+    def __call__(self, pixels):
+        self.count += len(pixels)
+        if self.fail_after is not None and self.count > self.fail_after:
+            raise KeyboardInterrupt
+        return pixels.flatten(1)[:, :24].reshape(-1, 4, 6)
+
+
+def encode_directly(photographs, config=SMALL):
+    pixels = torch.stack([Pixels(photographs, config)(i) for i in range(len(photographs))])
+    return Encode()(pixels).to(torch.float16).numpy()
+
+
+def cached(folder, photographs, encode, weights_hash="w", config=SMALL):
+    return cached_features(folder, photographs, config, weights_hash, encode, batch_size=2)
+
+
+def test_cached_features_are_those_of_encoding(tmp_path, photographs):
+    features = cached(tmp_path / "cache", photographs, Encode())
+    assert len(np.unique(encode_directly(photographs), axis=0)) == 7
+    np.testing.assert_array_equal(features, encode_directly(photographs))
+    one = Features(features)(5)
+    np.testing.assert_array_equal(one.numpy(), encode_directly(photographs)[5])
+
+
+def test_the_second_time_nothing_is_encoded(tmp_path, photographs):
+    cached(tmp_path / "cache", photographs, Encode())
+    again = Encode()
+    features = cached(tmp_path / "cache", photographs, again)
+    assert again.count == 0
+    np.testing.assert_array_equal(features, encode_directly(photographs))
+
+
+@pytest.mark.parametrize(("fail_after", "left"), [(0, 7), (1, 7), (3, 5), (5, 3), (7, 1)])
+def test_an_interruption_costs_only_the_batches_that_were_not_done(
+    tmp_path, photographs, fail_after, left
+):
+    # The first photograph is always encoded once more, to learn the shape.
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path / "cache", photographs, Encode(fail_after))
+    again = Encode()
+    features = cached(tmp_path / "cache", photographs, again)
+    assert again.count == left + 1
+    np.testing.assert_array_equal(features, encode_directly(photographs))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights_hash": "other"},
+        {"config": ImageConfig(size=8, mean=(0.5, 0.5, 0.5))},
+        {"photographs": slice(0, 6)},
+        {"photographs": slice(None, None, -1)},
+    ],
+    ids=["weights", "image settings", "fewer photographs", "another order"],
+)
+def test_features_of_other_settings_are_not_served(tmp_path, photographs, change):
+    cached(tmp_path / "cache", photographs, Encode())
+    others = photographs[change.pop("photographs", slice(None))]
+    again = Encode()
+    features = cached(tmp_path / "cache", others, again, **change)
+    assert again.count == len(others) + 1
+    np.testing.assert_array_equal(features, encode_directly(others, change.get("config", SMALL)))
+
+
+def remove(path):
+    path.unlink()
+
+
+def cut_in_half(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def cut_by_a_byte(path):
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+def overwrite(path):
+    path.write_bytes(b"not an array" * 100)
+
+
+def resize(path):
+    """Keep what the rows are, with another number of them."""
+    array = np.load(path)
+    np.save(path, np.concatenate([array, array]))
+
+
+def replace_by_floats(path):
+    np.save(path, np.ones((7, 4, 6), dtype=np.float32))
+
+
+def replace_by_halves(path):
+    """Features without marks, as they were once kept."""
+    np.save(path, np.ones((7, 4, 6), dtype=np.float16))
+
+
+def replace_by_other_features(path):
+    """What another encoder would have left under this name, unfinished."""
+    dtype = np.load(path).dtype
+    shape = (4, 7) if dtype.names else ()
+    fields = [(name, dtype[name].base, shape * (i > 0)) for i, name in enumerate(dtype.names or [])]
+    array = np.ones(7, fields or dtype)
+    if dtype.names:
+        array[dtype.names[0]][3:] = 0
+    np.save(path, array)
+
+
+DAMAGES = [
+    remove,
+    cut_in_half,
+    cut_by_a_byte,
+    empty,
+    overwrite,
+    resize,
+    replace_by_floats,
+    replace_by_halves,
+    replace_by_other_features,
+]
+
+
+def files_of_a_cache(folder, photographs, encode):
+    """The files that a run leaves behind, interrupted or not."""
+    with suppress(KeyboardInterrupt):
+        cached(folder, photographs, encode)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("done", [3, None], ids=["interrupted", "complete"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_to_any_file_of_the_cache_serves_no_wrong_features(
+    tmp_path, photographs, damage, done
+):
+    count = len(files_of_a_cache(tmp_path / "count", photographs, Encode(done)))
+    assert count > 0
+    for index in range(count):
+        folder = tmp_path / f"cache {index}"
+        damage(files_of_a_cache(folder, photographs, Encode(done))[index])
+        for _ in range(2):  # what is served at once, and what is kept
+            features = cached(folder, photographs, Encode())
+            np.testing.assert_array_equal(features, encode_directly(photographs))
+
+
+def test_a_crash_while_the_cache_is_made_leaves_none(tmp_path, photographs, monkeypatch):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path / "cache", photographs, Encode())
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        cached(tmp_path / "cache", photographs, Encode()), encode_directly(photographs)
+    )
+
+
+def test_a_power_cut_may_keep_features_without_their_marks_but_never_marks_alone(
+    tmp_path, photographs, monkeypatch
+):
+    """What is on the disk after each sync has the features of every row that it marks."""
+    states = []
+    flush = np.memmap.flush
+
+    def record(array):
+        flush(array)
+        states.append(array.copy())
+
+    monkeypatch.setattr(np.memmap, "flush", record)
+    cached(tmp_path / "cache", photographs, Encode())
+    states = [state for state in states if state.dtype.names]
+    assert [int(state["done"].sum()) for state in states] == [0, 0, 2, 2, 4, 4, 6, 6, 7]
+    for state in states:
+        rows = state["done"] == 1
+        np.testing.assert_array_equal(state["features"][rows], encode_directly(photographs)[rows])
+
+
+def test_a_folder_in_place_of_the_cache_is_not_replaced(tmp_path, photographs):
+    (path,) = files_of_a_cache(tmp_path / "cache", photographs, Encode())
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        cached(tmp_path / "cache", photographs, Encode())
