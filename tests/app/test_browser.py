@@ -11,7 +11,15 @@ from PIL import Image
 from captioning.app.examples import examples
 from captioning.data.caption_files import read_captions
 from captioning.inference.captioner import Captioner
-from tools.browser import CHROMIUM, chromium, opened, put_in, resolve_precision, serving, whole
+from tools.browser import (
+    CHROMIUM,
+    chromium,
+    expand_window,
+    open_app,
+    serving,
+    upload,
+    wait_until_idle,
+)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 VIEWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
@@ -43,8 +51,8 @@ def browser():
 
 @pytest.fixture(params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
 def page(request, browser, server):
-    """The app, freshly opened, in one of the four views."""
-    page = opened(browser, server[0], *request.param)
+    """The app, freshly open_app, in one of the four views."""
+    page = open_app(browser, server[0], *request.param)
     yield page
     page.context.close()
 
@@ -62,13 +70,13 @@ def photograph(seed):
 def headline(page):
     """The caption at the top."""
     page.locator("h2").first.wait_for()
-    resolve_precision(page)
+    wait_until_idle(page)
     return page.locator("h2").first.inner_text()
 
 
 def test_a_photograph_is_captioned_and_a_word_shows_where_it_looked(page, captioner):
     file = photograph(0)
-    put_in(page, file)
+    upload(page, file)
     caption = captioner(file["buffer"])
     assert headline(page) == caption.sentence
     large = page.locator("[data-testid=stImage] img[alt^='The photograph, lit']").first
@@ -86,24 +94,24 @@ def test_a_photograph_is_captioned_and_a_word_shows_where_it_looked(page, captio
 def test_nothing_overflows_and_axe_finds_no_accessibility_violation(page):
     from axe_playwright_python.sync_playwright import Axe
 
-    put_in(page, photograph(0), photograph(1))
+    upload(page, photograph(0), photograph(1))
     page.get_by_text("Copy and keep").wait_for()
-    resolve_precision(page)
+    wait_until_idle(page)
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     for image in page.locator("[data-testid=stImage] img").all():
         assert image.get_attribute("alt")
-    whole(page)
+    expand_window(page)
     report = Axe().run(page, context="[data-testid=stMain]", options={"runOnly": ["wcag2aa"]})
     assert report.violations_count == 0, report.generate_report()
 
 
 def test_a_broken_file_is_named_and_the_page_stays_usable(page, captioner):
-    put_in(page, BROKEN)
+    upload(page, BROKEN)
     error = page.get_by_role("alert")
     error.wait_for()
     assert "broken.jpg is not an image of a kind that can be read" in error.inner_text()
     file = photograph(1)
-    put_in(page, file)
+    upload(page, file)
     assert headline(page)
     assert "broken.jpg" in page.get_by_role("alert").first.inner_text()
     page.get_by_text(captioner(file["buffer"]).sentence).first.wait_for()
@@ -111,17 +119,17 @@ def test_a_broken_file_is_named_and_the_page_stays_usable(page, captioner):
 
 def test_captions_are_edited_and_downloaded_as_a_file_that_training_reads(page, tmp_path):
     files = [photograph(seed) for seed in range(2)]
-    put_in(page, *files, BROKEN)
+    upload(page, *files, BROKEN)
     table = page.locator("[data-testid=stDataFrame] .dvn-scroller").first
     table.wait_for()
-    resolve_precision(page)
+    wait_until_idle(page)
     # The table is drawn on a canvas, so there is no element to select: click at the first caption.
     table.scroll_into_view_if_needed()
     table.dblclick(position={"x": 160, "y": 36 + 36})
     editor = page.locator(".gdg-input")
     editor.fill('A "fine", edited caption.')
     editor.press("Enter")
-    resolve_precision(page)
+    wait_until_idle(page)
     with page.expect_download() as download:
         page.get_by_text("Captions as CSV").click()
     path = tmp_path / "captions.csv"
@@ -135,8 +143,8 @@ def test_captions_are_edited_and_downloaded_as_a_file_that_training_reads(page, 
 
 
 def test_the_picture_and_the_json_can_be_downloaded(browser, server, tmp_path):
-    page = opened(browser, server[0])
-    put_in(page, photograph(2))
+    page = open_app(browser, server[0])
+    upload(page, photograph(2))
     for label, kind in (("Attention as PNG", "PNG"), ("All details as JSON", "json")):
         with page.expect_download() as download:
             page.get_by_text(label).click()
@@ -150,13 +158,13 @@ def test_the_picture_and_the_json_can_be_downloaded(browser, server, tmp_path):
 
 
 def test_the_keyboard_reaches_the_words(browser, server):
-    page = opened(browser, server[0])
-    put_in(page, photograph(0))
+    page = open_app(browser, server[0])
+    upload(page, photograph(0))
     headline(page)
     page.get_by_role("radio").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Space")
-    resolve_precision(page)
+    wait_until_idle(page)
     chosen = page.locator("[role=radio][aria-checked=true]")
     assert chosen.count() == 1
     assert page.get_by_role("radio").nth(1).get_attribute("aria-checked") == "true"
@@ -164,7 +172,7 @@ def test_the_keyboard_reaches_the_words(browser, server):
 
 
 def test_the_camera_takes_a_photograph(browser, server):
-    page = opened(browser, server[0])
+    page = open_app(browser, server[0])
     page.get_by_role("tab", name="Camera").click()
     page.get_by_text("Switch the camera on").click()
     # Before the first frame there is nothing to photograph.
@@ -175,8 +183,8 @@ def test_the_camera_takes_a_photograph(browser, server):
 
 
 def test_uploads_are_still_there_after_a_visit_to_another_page(browser, server):
-    page = opened(browser, server[0])
-    put_in(page, photograph(0))
+    page = open_app(browser, server[0])
+    upload(page, photograph(0))
     caption = headline(page)
     page.get_by_role("link", name="Evaluation").click()
     page.get_by_text("How well does it do?").wait_for()
@@ -193,7 +201,7 @@ def test_a_page_can_be_opened_by_its_address(browser, server, name, width):
     page = context.new_page()
     page.goto(f"{server[0]}/{name}")
     page.locator("h1").first.wait_for()
-    resolve_precision(page)
+    wait_until_idle(page)
     assert page.get_by_role("link", name="streamlit app").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     context.close()
@@ -201,9 +209,9 @@ def test_a_page_can_be_opened_by_its_address(browser, server, name, width):
 
 def test_ten_visitors_at_once_get_the_captions_of_their_photographs(browser, server, captioner):
     files = [photograph(seed) for seed in range(VISITORS)]
-    pages = [opened(browser, server[0]) for _ in files]
+    pages = [open_app(browser, server[0]) for _ in files]
     for page, file in zip(pages, files, strict=True):
-        put_in(page, file)
+        upload(page, file)
     captions = [headline(page) for page in pages]
     assert captions == [captioner(file["buffer"]).sentence for file in files]
     assert len(set(captions)) > VISITORS // 2
@@ -213,8 +221,8 @@ def test_ten_visitors_at_once_get_the_captions_of_their_photographs(browser, ser
 
 def test_nothing_of_an_upload_is_written_to_disk(browser, server):
     address, process, folder = server
-    page = opened(browser, address)
-    put_in(page, photograph(3))
+    page = open_app(browser, address)
+    upload(page, photograph(3))
     headline(page)
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     open_files = [link.readlink() for link in Path(f"/proc/{process.pid}/fd").iterdir()]
