@@ -138,7 +138,7 @@ def run(flags: Flags) -> int:
 
 def draw(captioner: Captioner, photo: Path, caption: Caption, path: Path) -> None:
     """Draw where the model looked; raises SettingError where the picture cannot be written."""
-    # matplotlib takes half a second to import, which captioning alone need not wait for.
+    # Captioning alone need not wait for the import of matplotlib.
     from captioning.plots import attention_figure, save_figure
 
     figure = attention_figure(read_photo(photo, captioner.images), caption.words, caption.attention)

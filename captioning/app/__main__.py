@@ -89,7 +89,7 @@ def command(flags: Flags) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the app until it is interrupted; Streamlit then exits the process."""
     flags = parse_arguments(arguments)
-    # Streamlit takes half a second to import, which --help need not wait for.
+    # --help need not wait for the import of Streamlit.
     from streamlit.web import cli
 
     os.environ.update(flags.options.as_environment())

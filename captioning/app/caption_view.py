@@ -118,7 +118,7 @@ def show_exports(photo: Image.Image, caption: Caption, text: str) -> None:
 
 def attention_png(photo: Image.Image, caption: Caption) -> bytes:
     """The picture of where the model looked for each word."""
-    # matplotlib takes half a second to import, which the page need not wait for.
+    # The page need not wait for the import of matplotlib.
     from captioning.plots import as_png, attention_figure
 
     return as_png(attention_figure(photo, caption.words, caption.attention))
