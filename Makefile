@@ -1,10 +1,10 @@
-# make app and make test are all that a new machine needs: Python 3.11, make and a package index.
+# A new machine needs only Python 3.11, make and a package index: make app, make test.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 IMAGE ?=
 
-.PHONY: app test caption named train results bench tour walkthrough photographs soak clean .venv
+.PHONY: app test test-install caption named train results bench tour walkthrough photographs soak clean .venv
 
 app: .venv
 	$(BIN)/python -m streamlit run streamlit_app.py
@@ -15,6 +15,12 @@ test: .venv/.tests-ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# Builds the wheel, installs it into a fresh environment, and uses its commands from another folder.
+# That environment borrows the packages of .venv: a second copy would take five gigabytes and two
+# minutes. That requirements.txt names all of them is therefore checked by tests/test_install.py.
+test-install: .venv/.tests-ready
+	$(BIN)/python -m pytest -o tmp_path_retention_policy=failed tests/check_install.py
+
 caption: named .venv
 	@$(BIN)/python -m captioning "$(IMAGE)"
 
@@ -24,7 +30,7 @@ named:
 train: .venv
 	$(BIN)/python main.py
 
-# Scores the model that ships, and writes its figures and its card.
+# Scores the model that ships, and writes its results and its card.
 results: .venv
 	$(BIN)/python bleu_scorer.py --publish --beams --four-references --against human
 
@@ -40,18 +46,18 @@ tour: .venv/.tests-ready
 walkthrough: .venv/.tests-ready
 	$(BIN)/python -m tools.walkthrough
 
-# The development photographs as telephones would have made them, scored beside the originals.
+# The development photographs as phones would have taken them, scored beside the originals.
 photographs: .venv/.tests-ready
 	$(BIN)/python -m tools.photographs
 
-# Five hundred photographs through the running app: how long each takes, and the server's memory.
+# Five hundred photographs through the running app: the time for each, and the server's memory.
 soak: .venv/.tests-ready
 	$(BIN)/python -m tools.soak
 
 clean:
-	rm -rf .venv cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# Each mark is made last: an environment that broke off half-way is built again.
+# Each mark is made last, so that an environment that was interrupted is built again.
 .venv: .venv/.ready
 
 .venv/.ready: requirements.txt

@@ -1,9 +1,13 @@
-"""The command line: python -m captioning photo.jpg"""
+"""The command line: captioning photo.jpg, or python -m captioning photo.jpg"""
 
 import argparse
 import os
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,31 +17,75 @@ from captioning.errors import CaptioningError, SettingError
 from captioning.inference.captioner import Caption, Captioner, Failure
 from captioning.inference.export import as_json
 from captioning.network.checkpoint import SHIPPED_MODEL
-from captioning.plots import attention_figure, save_figure
 
 FAILED = 2  # exit status when anything could not be captioned
+_PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+@dataclass(frozen=True)
+class Flags:
+    """What the command line was given."""
+
+    photos: Sequence[Path]
+    beam: int | None
+    json: bool
+    attention: Path | None
+    model: Path
+    device: str
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m captioning",
-        description="Caption photographs: JPEG, PNG, WebP, GIF, TIFF and BMP. Prints a sentence a "
-        "photograph; exit status 2 when one could not be captioned.",
+        prog=program_name(sys.argv[0]),
+        description="Caption photographs: JPEG, PNG, WebP, GIF, TIFF and BMP. Prints one sentence "
+        "per photograph; the exit status is 2 if any could not be captioned.",
     )
     add = parser.add_argument
     add("photos", nargs="+", type=Path, metavar="PHOTO", help="a photograph, or a folder of them")
     add("--beam", type=int, metavar="K", help="beam width; 1 is greedy (default: the model's)")
-    add("--json", action="store_true", help="print a JSON line a photograph, with all there is")
-    add("--attention", type=Path, metavar="OUT.png", help="draw where it looked (one photograph)")
-    add("--model", type=Path, metavar="FILE", default=SHIPPED_MODEL, help="another checkpoint")
-    return parser.parse_args(arguments)
+    add("--json", action="store_true", help="print one JSON line per photograph, with all details")
+    add(
+        "--attention",
+        type=Path,
+        metavar="OUT.png",
+        help="draw where the model looked for each word (one photograph)",
+    )
+    add(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        default=SHIPPED_MODEL,
+        help="a checkpoint (default: the model that ships)",
+    )
+    add(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where to compute; auto takes a GPU if there is one (default: %(default)s)",
+    )
+    add("--version", action="version", version=f"captioning {version()}")
+    return Flags(**vars(parser.parse_args(arguments)))
+
+
+def program_name(started_as: str) -> str:
+    """The name in the usage message: the installed command's, or how Python runs this module."""
+    return "captioning" if Path(started_as).stem == "captioning" else "python -m captioning"
+
+
+def version() -> str:
+    """The version of the installed package, or of the checkout that this is run from."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version("captioning")
+    if _PYPROJECT.is_file():
+        return str(tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))["project"]["version"])
+    return "of unknown version"
 
 
 def expand(photos: Iterable[Path]) -> Iterator[Path | Failure]:
-    """Each file as it is, and in a folder's place the images in it, by name."""
+    """Each file itself, and for a folder the images in it, sorted by name."""
     for path in photos:
-        # Not Path.is_dir(), which raises OSError for a name too long to be one.
+        # Not Path.is_dir(), which raises OSError for a name that is too long.
         if not os.path.isdir(path):
             yield path
             continue
@@ -52,26 +100,29 @@ def expand(photos: Iterable[Path]) -> Iterator[Path | Failure]:
 
 
 def as_text(caption: Caption, alone: bool) -> str:
-    """The sentence, and the file's name before it unless it is the only one."""
+    """The sentence, after the file's name unless it is the only one."""
     return caption.sentence if alone else f"{caption.source}: {caption.sentence}"
 
 
 def caption_all(
     captioner: Captioner, items: Sequence[Path | Failure], beam: int | None
 ) -> Iterator[Caption | Failure]:
-    """Caption what can be captioned, in order; a progress bar where only the bar is looked at."""
+    """Caption in order; with a progress bar, unless the captions appear on the terminal too."""
     captions = captioner.stream((item for item in items if isinstance(item, Path)), beam=beam)
     hide = True if sys.stdout.isatty() or len(items) == 1 else None
     for item in tqdm(items, unit="image", disable=hide):
         yield item if isinstance(item, Failure) else next(captions)
 
 
-def run(flags: argparse.Namespace) -> int:
-    """Caption and print; returns the exit status. Raises ValueError for what cannot be begun."""
+def run(flags: Flags) -> int:
+    """Caption and print; returns the exit status.
+
+    Raises CaptioningError where nothing can be captioned at all.
+    """
     items = list(expand(flags.photos))
     if flags.attention and len(items) != 1:
         raise SettingError(f"--attention draws one photograph, not {len(items)}; name only one")
-    captioner = Captioner.load(flags.model)
+    captioner = Captioner.load(flags.model, flags.device)
     status = 0
     for item, result in zip(items, caption_all(captioner, items, flags.beam), strict=True):
         if isinstance(result, Failure):
@@ -80,13 +131,16 @@ def run(flags: argparse.Namespace) -> int:
             continue
         print(as_json(result) if flags.json else as_text(result, len(items) == 1), flush=True)
         if flags.attention and isinstance(item, Path):
-            # From its path: the source that the caption names is made for printing.
+            # Read from its path: the caption's source is escaped for printing.
             draw(captioner, item, result, flags.attention)
     return status
 
 
 def draw(captioner: Captioner, photo: Path, caption: Caption, path: Path) -> None:
-    """Draw where the model looked. Raises ValueError where the picture cannot be written."""
+    """Draw where the model looked; raises SettingError where the picture cannot be written."""
+    # Captioning alone need not wait for the import of matplotlib.
+    from captioning.plots import attention_figure, save_figure
+
     figure = attention_figure(read_photo(photo, captioner.images), caption.words, caption.attention)
     try:
         save_figure(figure, path)
@@ -102,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(flags)
     except BrokenPipeError:
-        # Whoever read has had enough (as head does): end quietly, also when Python flushes.
+        # The reader has closed the pipe (as head does): end quietly, also when Python flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (CaptioningError, OSError) as error:

@@ -1,17 +1,23 @@
-"""python -m captioning: what it prints, draws, and says when something is wrong."""
+"""The command line: what it prints, draws, and says when something is wrong."""
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from captioning.__main__ import main, parse_arguments
+from captioning import __main__ as command_line
+from captioning.__main__ import Flags, main, parse_arguments, program_name, version
 from captioning.inference.captioner import Captioner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +32,7 @@ def one_model(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Three photographs, three files that are none, and a folder within."""
+    """Three photographs, three files that are not, and a folder inside."""
     folder = tmp_path_factory.mktemp("photos")
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "a.png")
@@ -34,8 +40,8 @@ def folder(tmp_path_factory):
     Image.new("RGB", (64, 64), "red").save(folder / "c.JPEG")
     (folder / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:200])
     (folder / "text.jpg").write_text("This is not a photograph.")
-    (folder / "notes.txt").write_text("Nor is this.")
-    (folder / "within").mkdir()
+    (folder / "notes.txt").write_text("Neither is this.")
+    (folder / "inside").mkdir()
     return folder
 
 
@@ -58,7 +64,7 @@ def cli(checkpoint_path, capsys):
 # Captions ---------------------------------------------------------------------------------------
 
 
-def test_one_photograph_gives_its_sentence_alone(cli, folder, captioner):
+def test_one_photograph_gives_its_sentence_without_a_name(cli, folder, captioner):
     status, out, err = cli(folder / "a.png")
     assert (status, err) == (0, [])
     assert out == [captioner(folder / "a.png").sentence]
@@ -75,7 +81,7 @@ def test_several_photographs_are_named_and_keep_their_order(cli, folder, caption
     assert out == [f"{p}: {s}" for p, s in zip(photos, sentences, strict=True)]
 
 
-def test_the_beam_width_is_the_one_asked_for(cli, folder, captioner):
+def test_the_beam_width_can_be_chosen(cli, folder, captioner):
     photo = folder / "a.png"
     _, out, _ = cli(photo, "--beam", 1, "--json")
     assert json.loads(out[0])["alternatives"] == []
@@ -95,11 +101,11 @@ def test_a_folder_means_the_images_in_it_by_name(cli, folder):
     assert status == 2
 
 
-def test_an_empty_folder_is_said_and_the_others_are_captioned(cli, folder):
-    status, out, err = cli(folder / "within", folder / "a.png")
+def test_an_empty_folder_is_reported_and_the_others_are_captioned(cli, folder):
+    status, out, err = cli(folder / "inside", folder / "a.png")
     assert status == 2
     assert len(out) == 1
-    assert err == [f"{folder / 'within'}: there is no image in this folder"]
+    assert err == [f"{folder / 'inside'}: there is no image in this folder"]
 
 
 # What is wrong ----------------------------------------------------------------------------------
@@ -114,13 +120,13 @@ def test_a_photograph_that_cannot_be_read_leaves_the_others_alone(cli, folder, n
     assert name in err[0]
 
 
-def test_a_path_that_no_system_takes_leaves_the_others_alone(cli, folder):
+def test_a_path_that_is_too_long_leaves_the_others_alone(cli, folder):
     status, out, err = cli("a" * 300 + ".jpg", folder / "a.png")
     assert (status, len(out), len(err)) == (2, 1, 1)
     assert err[0].startswith("aaa")
 
 
-def test_a_folder_that_may_not_be_read_leaves_the_others_alone(cli, folder, monkeypatch):
+def test_an_unreadable_folder_leaves_the_others_alone(cli, folder, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
@@ -130,18 +136,18 @@ def test_a_folder_that_may_not_be_read_leaves_the_others_alone(cli, folder, monk
     assert err == [f"{folder}: this folder cannot be read (Permission denied)"]
 
 
-@pytest.mark.parametrize("model", ["missing.pth", "a.png", "notes.txt", "within"])
+@pytest.mark.parametrize("model", ["missing.pth", "a.png", "notes.txt", "inside"])
 def test_a_wrong_model_file_is_named_in_one_sentence(cli, folder, model):
     status, out, err = cli(folder / "a.png", model=folder / model)
     assert (status, out, len(err)) == (2, [], 1)
     assert err[0].startswith(f"{folder / model}: ")
 
 
-def test_a_beam_of_nothing_is_refused_in_one_sentence(cli, folder):
+def test_a_beam_of_zero_is_refused_in_one_sentence(cli, folder):
     assert cli(folder / "a.png", "--beam", 0) == (2, [], ["beam must be from 1 to 1,000, not 0"])
 
 
-@pytest.mark.parametrize("arguments", [["--beam", "wide"], ["--colour"]])
+@pytest.mark.parametrize("arguments", [["--beam", "wide"], ["--device", "gpu"], ["--colour"]])
 def test_wrong_flags_give_usage(cli, folder, arguments):
     status, out, err = cli(folder / "a.png", *arguments)
     assert (status, out) == (2, [])
@@ -158,42 +164,94 @@ def test_no_arguments_give_usage(cli):
 
 def test_help_mentions_every_flag(cli):
     status, out, _ = cli("--help")
-    flags = {f"--{name}" for name in vars(parse_arguments(["photo.jpg"])) if name != "photos"}
+    names = {field.name for field in fields(Flags)} - {"photos"}
     assert status == 0
-    assert flags == {"--beam", "--json", "--attention", "--model"}
+    assert names == {"beam", "json", "attention", "model", "device"}
+    flags = {"--version", *(f"--{name}" for name in names)}
     assert [flag for flag in {*flags, "PHOTO", "folder"} if flag not in "\n".join(out)] == []
+
+
+def test_flags_are_read_into_their_fields():
+    words = "a.jpg b --beam 2 --json --attention o.png --model m.pth --device cuda"
+    assert parse_arguments(shlex.split(words)) == Flags(
+        photos=[Path("a.jpg"), Path("b")],
+        beam=2,
+        json=True,
+        attention=Path("o.png"),
+        model=Path("m.pth"),
+        device="cuda",
+    )
+
+
+@pytest.mark.parametrize(("arguments", "device"), [([], "auto"), (["--device", "cpu"], "cpu")])
+def test_the_model_is_loaded_on_the_device(cli, folder, monkeypatch, captioner, arguments, device):
+    devices = []
+
+    def load(path, device):
+        devices.append(device)
+        return captioner
+
+    monkeypatch.setattr(Captioner, "load", load)
+    assert cli(folder / "a.png", *arguments)[0] == 0
+    assert devices == [device]
+
+
+def test_version_is_the_installed_one_or_that_of_the_checkout(cli, monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda name: {"captioning": "7.8.9"}[name])
+    assert cli("--version") == (0, ["captioning 7.8.9"], [])
+
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert cli("--version") == (0, [f"captioning {project['version']}"], [])
+    monkeypatch.setattr(command_line, "_PYPROJECT", ROOT / "no such file")
+    assert version() == "of unknown version"
+
+
+@pytest.mark.parametrize(
+    ("started_as", "name"),
+    [
+        ("/usr/bin/captioning", "captioning"),
+        ("captioning.exe", "captioning"),
+        ("/x/captioning/__main__.py", "python -m captioning"),
+    ],
+)
+def test_usage_names_the_command_as_it_was_started(started_as, name):
+    assert program_name(started_as) == name
 
 
 # JSON -------------------------------------------------------------------------------------------
 
 
-def test_json_has_a_line_a_photograph_with_all_that_is_known(cli, folder, captioner):
+def test_json_has_one_line_per_photograph_with_all_details(cli, folder, captioner):
     photos = [folder / "a.png", folder / "b.jpg"]
     status, out, err = cli(*photos, "--json")
     assert (status, len(out), err) == (0, 2, [])
     for line, photo, expected in zip(out, photos, captioner.stream(photos), strict=True):
-        found = json.loads(line)
-        assert set(found) == {
+        content = json.loads(line)
+        assert set(content) == {
             *("file", "caption", "score", "probability", "confidence", "alternatives", "words")
         }
-        assert (found["file"], found["caption"]) == (str(photo), expected.text)
-        assert found["score"] == round(expected.score, 4)
-        pairs = zip(found["alternatives"], expected.alternatives, strict=True)
+        assert (content["file"], content["caption"]) == (str(photo), expected.text)
+        assert content["score"] == round(expected.score, 4)
+        pairs = zip(content["alternatives"], expected.alternatives, strict=True)
         for written, other in pairs:
             assert (written["caption"], written["score"]) == (other.text, round(other.score, 4))
             assert written["probability"] == pytest.approx(other.probability, rel=1e-3)
-        scores = [found["score"], *(other["score"] for other in found["alternatives"])]
+        scores = [content["score"], *(other["score"] for other in content["alternatives"])]
         assert scores == sorted(scores, reverse=True)
         assert len(scores) == 4  # the beam that the model was saved with
-        assert [word["word"] for word in found["words"]] == list(expected.words)
+        assert [word["word"] for word in content["words"]] == list(expected.words)
 
 
-def test_json_says_how_sure_each_word_was_and_where_the_model_looked(cli, folder, captioner):
+def test_json_has_each_words_probability_and_where_the_model_looked(cli, folder, captioner):
     _, out, _ = cli(folder / "a.png", "--json")
-    found, expected = json.loads(out[0])["words"], captioner(folder / "a.png")
-    assert len(found) == len(expected.attention) > 0
+    words, expected = json.loads(out[0])["words"], captioner(folder / "a.png")
+    assert len(words) == len(expected.attention) > 0
     for word, weights, probability in zip(
-        found, expected.attention, expected.probabilities, strict=True
+        words, expected.attention, expected.probabilities, strict=True
     ):
         assert set(word) == {"word", "probability", "x", "y"}
         assert 0 <= word["probability"] <= 1
@@ -204,7 +262,7 @@ def test_json_says_how_sure_each_word_was_and_where_the_model_looked(cli, folder
         assert weights[int(word["y"] * rows), int(word["x"] * columns)] == weights.max()
 
 
-def test_json_leaves_photographs_that_failed_to_stderr(cli, folder):
+def test_json_reports_photographs_that_failed_on_stderr(cli, folder):
     status, out, err = cli(folder / "text.jpg", folder / "a.png", "--json")
     assert status == 2
     assert [json.loads(line)["file"] for line in out] == [str(folder / "a.png")]
@@ -221,27 +279,28 @@ def test_names_that_are_not_ascii_stay_readable(cli, folder, tmp_path):
 # Attention --------------------------------------------------------------------------------------
 
 
-def drawn(path):
+def read_picture(path):
+    """The format of a picture and its contrast."""
     with Image.open(path) as image:
         image.load()
     return image.format, np.asarray(image.convert("L")).std()
 
 
-def test_attention_is_drawn_as_png_whatever_its_name(cli, folder, tmp_path):
+def test_attention_is_drawn_as_png_whatever_the_file_is_called(cli, folder, tmp_path):
     for name in ("maps.png", "new folder/maps"):
         status, out, err = cli(folder / "a.png", "--attention", tmp_path / name)
         assert (status, len(out), err) == (0, 1, [])
-        kind, contrast = drawn(tmp_path / name)
-        assert kind == "PNG"
+        file_format, contrast = read_picture(tmp_path / name)
+        assert file_format == "PNG"
         assert contrast > 5  # something is on it
 
 
-def test_a_photograph_with_an_unprintable_name_is_captioned_and_drawn(cli, folder, tmp_path):
+def test_a_photograph_with_an_unprintable_name_is_captioned_and_read_picture(cli, folder, tmp_path):
     photo = os.fsdecode(os.fsencode(tmp_path) + b"/line\nbreak\xff.png")
     Path(photo).write_bytes((folder / "a.png").read_bytes())
     status, out, err = cli(photo, "--attention", tmp_path / "maps.png", "--json")
     assert (status, len(out), err) == (0, 1, [])
-    assert drawn(tmp_path / "maps.png")[0] == "PNG"
+    assert read_picture(tmp_path / "maps.png")[0] == "PNG"
 
 
 def test_attention_of_two_photographs_is_refused_before_any_work(cli, folder, tmp_path):
@@ -252,40 +311,74 @@ def test_attention_of_two_photographs_is_refused_before_any_work(cli, folder, tm
     assert not out_path.exists()
 
 
-def test_attention_that_cannot_be_written_is_said_in_one_sentence(cli, folder):
-    for place in (folder / "notes.txt" / "maps.png", folder / "within"):
-        status, _, err = cli(folder / "a.png", "--attention", place)
+def test_attention_that_cannot_be_written_is_reported_in_one_sentence(cli, folder):
+    for path in (folder / "notes.txt" / "maps.png", folder / "inside"):
+        status, _, err = cli(folder / "a.png", "--attention", path)
         assert (status, len(err)) == (2, 1)
-        assert err[0].startswith(f"{place}: the picture cannot be written there (")
+        assert err[0].startswith(f"{path}: the picture cannot be written there (")
+
+
+# As a process -----------------------------------------------------------------------------------
+
+
+def run(folder, *command, **environment):
+    """Run a command in a folder, with this checkout's package."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
 
 
 def test_a_reader_that_stops_early_ends_it_quietly(folder, checkpoint_path):
     command = f"{sys.executable} -m captioning a.png b.jpg c.JPEG --model {checkpoint_path} | true"
-    found = subprocess.run(
-        ["bash", "-c", command],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-    )
-    assert (found.stdout, found.stderr) == ("", "")
-
-
-# For real ---------------------------------------------------------------------------------------
+    done = run(folder, "bash", "-c", command)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_as_a_program(folder, checkpoint_path, captioner):
     arguments = [folder / "a.png", folder / "text.jpg", "--model", checkpoint_path]
-    found = subprocess.run(
-        [sys.executable, "-m", "captioning", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
+    done = run(folder, sys.executable, "-m", "captioning", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == f"{folder / 'a.png'}: {captioner(folder / 'a.png').sentence}\n"
+    assert "text.jpg" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_gpu_that_is_not_here_is_said_in_one_sentence(folder, checkpoint_path):
+    arguments = [folder / "a.png", "--model", checkpoint_path, "--device", "cuda"]
+    done = run(folder, sys.executable, "-m", "captioning", *arguments, CUDA_VISIBLE_DEVICES="")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert done.stderr.startswith("device cuda cannot be used here")
+
+
+@pytest.mark.parametrize(("arguments", "drawing"), [([], False), (["--attention", "o.png"], True)])
+def test_only_drawing_imports_matplotlib(folder, tmp_path, checkpoint_path, arguments, drawing):
+    heavy = ("matplotlib", "streamlit", "scipy", "torchvision")
+    code = (
+        "import sys; from captioning.__main__ import main; assert main(sys.argv[1:]) == 0; "
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
-    assert found.returncode == 2
-    assert found.stdout == f"{folder / 'a.png'}: {captioner(folder / 'a.png').sentence}\n"
-    assert "text.jpg" in found.stderr
-    assert len(found.stderr.splitlines()) == 1
+    photo = str(folder / "a.png")
+    done = run(tmp_path, sys.executable, "-c", code, photo, "--model", checkpoint_path, *arguments)
+    assert done.stdout.splitlines()[1:] == [str(["matplotlib"] if drawing else [])], done.stderr
+
+
+def test_a_package_without_its_model_says_where_it_looked_and_what_to_do(folder, tmp_path):
+    shutil.copytree(ROOT / "captioning", tmp_path / "captioning")
+    done = run(tmp_path, sys.executable, "-m", "captioning", folder / "a.png", PYTHONPATH="")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{tmp_path / 'model' / 'image_captioning_model.pth'}: there is no such")
+    assert "train one or fetch it" in line
+
+
+def test_an_installed_package_finds_its_model_beside_its_code(tmp_path, checkpoint_path):
+    shutil.copytree(ROOT / "captioning", tmp_path / "captioning")
+    (tmp_path / "captioning" / "shipped").mkdir()
+    code = "from captioning.network.checkpoint import SHIPPED_MODEL as path; print(path)"
+    done = run(tmp_path, sys.executable, "-c", code, PYTHONPATH="")
+    expected = tmp_path / "captioning" / "shipped" / "image_captioning_model.pth"
+    assert done.stdout == f"{expected}\n", done.stderr

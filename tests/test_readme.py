@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from skimage import data
 
 import bleu_scorer
 import main as trainer
 from captioning import __main__ as command_line
+from captioning.app.examples import examples
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from tools import judge
 
@@ -79,10 +79,8 @@ def desk(tmp_path_factory):
     trained.parent.mkdir(parents=True)
     trained.symlink_to(SHIPPED_MODEL)
     (folder / "photos").mkdir()
-    for name, image in {"photo.jpg": data.astronaut(), "photos/cat.png": data.chelsea()}.items():
-        from PIL import Image
-
-        Image.fromarray(image).save(folder / name)
+    for name, example in zip(("photo.jpg", "photos/cat.jpg"), examples(), strict=False):
+        (folder / name).symlink_to(example.path)
     return folder
 
 

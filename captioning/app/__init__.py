@@ -1,1 +1,1 @@
-"""What the app shows."""
+"""The app: its pages, and what they remember."""

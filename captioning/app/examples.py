@@ -1,36 +1,24 @@
-"""Photographs to try the captioner with: those that scikit-image ships, free to use."""
+"""Photographs to try the captioner with, free to use."""
 
+import json
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
+
+# The photographs of scikit-image's documentation, as JPEG of quality 80; credits.json has the
+# author, licence and source of each, as scikit-image states them (skimage/data/_fetchers.py).
+FOLDER = Path(__file__).parent / "photographs"
 
 
 @dataclass(frozen=True)
 class Example:
-    """One photograph: its file, its title, and whom to thank under which terms."""
+    """One photograph: its file, its title, and a line with its author and licence."""
 
     path: Path
     title: str
     credit: str
 
 
-# As scikit-image's documentation of each (skimage/data/_fetchers.py) credits them.
-_FILES = {
-    "astronaut.png": ("Astronaut", "Eileen Collins, NASA; public domain"),
-    "chelsea.png": ("Cat", "Stefan van der Walt; CC0"),
-    "coffee.png": ("Coffee", "Rachel Michetti, Pikolo Espresso Bar; CC0"),
-    "rocket.jpg": ("Rocket", "SpaceX; public domain"),
-}
-
-
 def examples() -> list[Example]:
-    """The photographs that are there; none where scikit-image is not installed."""
-    found = find_spec("skimage")  # it need not be imported for its files
-    if found is None or found.origin is None:
-        return []
-    folder = Path(found.origin).parent / "data"
-    return [
-        Example(folder / name, title, credit)
-        for name, (title, credit) in _FILES.items()
-        if (folder / name).is_file()
-    ]
+    """The four photographs that come with the package."""
+    rows = json.loads((FOLDER / "credits.json").read_text(encoding="utf-8"))
+    return [Example(FOLDER / row["file"], row["title"], row["credit"]) for row in rows]

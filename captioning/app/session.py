@@ -1,4 +1,4 @@
-"""One person's photographs and their captions, kept in memory for as long as they look at them."""
+"""One visitor's photographs and their captions, in memory while the page is open."""
 
 import hashlib
 from collections import OrderedDict
@@ -9,12 +9,12 @@ from functools import cached_property
 from captioning.inference.captioner import Caption, Captioner, Failure
 
 MAX_PHOTOS = 50  # captioned at a time
-KEPT = 200  # captions that are not computed again; each is a few kilobytes
+MAX_REMEMBERED = 200  # captions that are not computed again; each is a few kilobytes
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file as it came: what it is called, and its bytes."""
+    """An uploaded file: its name and its bytes."""
 
     name: str
     content: bytes
@@ -27,7 +27,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a caption beside the photograph; ``model`` tells models apart."""
+    """What determines a caption besides the photograph; ``model`` identifies the model."""
 
     model: str
     beam: int
@@ -35,47 +35,48 @@ class Settings:
 
 
 class Session:
-    """Captions photographs, and remembers the captions by content and settings, the last ``kept``.
+    """Captions photographs, and remembers the last ``capacity`` captions by content and settings.
 
-    Of the photographs themselves it keeps nothing but ``uploads``, which whoever shows them sets.
+    Of the photographs themselves it keeps nothing but ``uploads``, which the page sets.
     """
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, capacity: int = MAX_REMEMBERED) -> None:
         self.uploads: list[Upload] = []
-        self._kept = kept
-        self._found: OrderedDict[tuple[str, Settings], Caption | Failure] = OrderedDict()
+        self._capacity = capacity
+        self._remembered: OrderedDict[tuple[str, Settings], Caption | Failure] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._remembered)
 
     def captions(
         self, captioner: Captioner, uploads: Sequence[Upload], settings: Settings
     ) -> Iterator[Caption | Failure]:
-        """Caption ``uploads`` in order, under their names; one that is broken spoils no other."""
+        """Caption ``uploads`` in order, under their names; a broken one leaves the others alone."""
         keys = [(upload.digest, settings) for upload in uploads]
-        places = dict(zip(keys, uploads, strict=True))  # each content once
-        known = {key: self._found[key] for key in places if key in self._found}
-        found = captioner.stream(
-            (upload.content for key, upload in places.items() if key not in known),
+        contents = {key: upload.content for key, upload in zip(keys, uploads, strict=True)}
+        # A copy: what is remembered may be dropped before its turn comes.
+        known = {key: self._remembered[key] for key in contents if key in self._remembered}
+        new = captioner.stream(
+            (content for key, content in contents.items() if key not in known),
             beam=settings.beam,
             length_penalty=settings.length_penalty,
         )
         for key, upload in zip(keys, uploads, strict=True):
             if key not in known:
-                known[key] = next(found)
-            self._keep(key, known[key])
-            yield _named(known[key], upload.name)
+                known[key] = next(new)
+            self._remember(key, known[key])
+            yield _renamed(known[key], upload.name)
 
-    def _keep(self, key: tuple[str, Settings], result: Caption | Failure) -> None:
-        """Remember a result as the one used last."""
-        self._found[key] = result
-        self._found.move_to_end(key)
-        if len(self._found) > self._kept:
-            self._found.popitem(last=False)
+    def _remember(self, key: tuple[str, Settings], result: Caption | Failure) -> None:
+        """Remember a result as the one used last, and forget the one unused for longest."""
+        self._remembered[key] = result
+        self._remembered.move_to_end(key)
+        if len(self._remembered) > self._capacity:
+            self._remembered.popitem(last=False)
 
 
-def _named(result: Caption | Failure, name: str) -> Caption | Failure:
-    """The result under a file's name, which the captioner was not told."""
+def _renamed(result: Caption | Failure, name: str) -> Caption | Failure:
+    """The result under the file's name, which the captioner, given only bytes, does not know."""
     if isinstance(result, Caption):
         return replace(result, source=name)
     return Failure(name, result.reason.replace("the image", name, 1))

@@ -32,7 +32,10 @@ __all__ = ["SHIPPED_MODEL", "Checkpoint", "CheckpointError", "file_hash", "load_
 
 FORMAT = "captioning checkpoint"
 VERSION = 1
-SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "model" / "image_captioning_model.pth"
+# An installed package has the model in its folder ``shipped``, a checkout in ``model``.
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED, _CHECKOUT = _PACKAGE / "shipped", _PACKAGE.parent / "model"
+SHIPPED_MODEL = (_INSTALLED if _INSTALLED.is_dir() else _CHECKOUT) / "image_captioning_model.pth"
 NOT_RECORDED = "not recorded"
 
 

@@ -1,9 +1,10 @@
-"""The app: its page run by Streamlit's own test harness, and its server as make app starts it."""
+"""The app: its pages, run by Streamlit's test harness, and its server as make app starts it."""
 
 import base64
 import io
 import json
 import os
+import shlex
 import tomllib
 import urllib.request
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+import main as trainer
 from captioning.app.examples import examples
 from captioning.app.session import MAX_PHOTOS
 from captioning.data.images import ImageConfig
@@ -27,7 +29,7 @@ SECONDS = 60  # ample, for a machine that does other things too
 
 
 def photograph(kind="JPEG", width=120, height=80, seed=0):
-    """The bytes of a photograph of coloured blots."""
+    """The bytes of an image file with random coloured blots."""
     blots = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(blots).resize((width, height)).save(file, kind)
@@ -40,40 +42,40 @@ def page():
 
 
 def upload(page, *files):
-    """The page after files, a name and bytes each, were given to it."""
+    """The page after files, each a name and bytes, were uploaded."""
     page.file_uploader[0].set_value([(*file, "application/octet-stream") for file in files])
     return page.run()
 
 
 def images(page):
-    """The images on the page, as the browser is told of them."""
+    """The images on the page, as the browser receives them."""
     return [image for element in page.get("image") for image in element.proto.imgs]
 
 
-def results(page):
-    """The images of the result: without those of the examples."""
+def result_images(page):
+    """The images of the result: all but those of the examples."""
     return [image for image in images(page) if not image.alt.startswith("Example")]
 
 
 def texts(page):
-    """All that the page says outside its images."""
+    """All text on the page outside its images and widgets."""
     elements = (*page.title, *page.header, *page.markdown, *page.caption, *page.code)
     return "\n".join(element.value for element in elements)
 
 
 def setting(page, kind, label):
     """The widget of a kind with this label."""
-    (found,) = [widget for widget in getattr(page, kind) if widget.label == label]
-    return found
+    (widget,) = [widget for widget in getattr(page, kind) if widget.label == label]
+    return widget
 
 
 @pytest.fixture
 def model(monkeypatch, checkpoint_path):
-    """The app's model is the tests' small one."""
+    """The app opens with the small model of the tests."""
     monkeypatch.setenv("CAPTIONING_MODEL", str(checkpoint_path))
 
 
-# A model, or none -------------------------------------------------------------------------------
+# The model ------------------------------------------------------------------------------------
 
 
 def test_the_page_opens_and_waits_for_a_photograph(model):
@@ -84,7 +86,7 @@ def test_the_page_opens_and_waits_for_a_photograph(model):
     assert {".jpg", ".png", ".webp", ".tif"} <= set(opened.file_uploader[0].allowed_type)
 
 
-def test_formats_and_limits_are_said_before_they_are_met(model):
+def test_the_uploader_states_formats_and_limits(model):
     label = page().file_uploader[0].label
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     assert f"{config['server']['maxUploadSize']} MB" in label
@@ -93,22 +95,55 @@ def test_formats_and_limits_are_said_before_they_are_met(model):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "no such model file"), (b"a letter", "not a checkpoint")]
+    ("content", "message"), [(None, "no such model file"), (b"a letter", "not a checkpoint")]
 )
-def test_without_a_model_the_page_says_what_to_do(monkeypatch, tmp_path, content, said):
+def test_without_a_usable_model_the_page_says_what_to_do(monkeypatch, tmp_path, content, message):
     path = tmp_path / "model.pth"
     if content is not None:
         path.write_bytes(content)
     monkeypatch.setenv("CAPTIONING_MODEL", str(path))
     opened = page()
     assert not opened.exception
-    assert len(opened.error) == 1
-    assert str(path) in opened.error[0].value
-    assert said in opened.error[0].value
-    assert "train" in opened.error[0].value
+    (error,) = opened.error
+    text = error.value.replace("\\", "")  # escaped for Markdown
+    assert text.startswith(f"{path}: ")
+    assert message in text
+    assert "train" in text
 
 
-def test_a_model_that_comes_later_is_found(monkeypatch, tmp_path, checkpoint_path):
+def test_a_device_that_is_not_here_is_said_in_one_sentence(model, monkeypatch):
+    monkeypatch.setenv("CAPTIONING_DEVICE", "abacus")
+    opened = page()
+    assert not opened.exception
+    (error,) = opened.error
+    assert error.value.startswith("device abacus cannot be used here")
+    assert error.value.endswith("choose another.")
+
+
+@pytest.mark.parametrize(("device", "expected"), [(None, "auto"), ("", "auto"), ("cpu", "cpu")])
+def test_the_model_is_loaded_on_the_device_of_the_environment(
+    monkeypatch, tmp_path, checkpoint_path, device, expected
+):
+    devices = []
+
+    def load(path, device):
+        devices.append(device)
+        return original(path, "cpu")
+
+    original = Captioner.load
+    monkeypatch.setattr(Captioner, "load", load)
+    path = tmp_path / "model.pth"  # one that no other test has loaded
+    path.symlink_to(checkpoint_path)
+    monkeypatch.setenv("CAPTIONING_MODEL", str(path))
+    if device is None:
+        monkeypatch.delenv("CAPTIONING_DEVICE", raising=False)
+    else:
+        monkeypatch.setenv("CAPTIONING_DEVICE", device)
+    assert not page().exception
+    assert devices == [expected]
+
+
+def test_a_model_file_that_appears_later_is_loaded(monkeypatch, tmp_path, checkpoint_path):
     path = tmp_path / "model.pth"
     monkeypatch.setenv("CAPTIONING_MODEL", str(path))
     opened = page()
@@ -119,7 +154,7 @@ def test_a_model_that_comes_later_is_found(monkeypatch, tmp_path, checkpoint_pat
     assert opened.file_uploader
 
 
-def test_another_model_can_be_chosen(model, captioner):
+def test_another_model_can_be_chosen(model):
     content = photograph()
     shown = upload(page(), ("photo.jpg", content))
     setting(shown, "selectbox", "Model").select(SHIPPED_MODEL).run()
@@ -131,23 +166,23 @@ def test_another_model_can_be_chosen(model, captioner):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_a_photograph_gives_its_caption_and_a_map_a_word(model, captioner, kind):
+def test_a_photograph_gives_its_caption_and_one_map_per_word(model, captioner, kind):
     content = photograph(kind)
     shown = upload(page(), (f"photo.{kind.lower()}", content))
     expected = captioner(content)
     assert not shown.exception
     assert not shown.error
     assert [header.value for header in shown.header] == [expected.sentence]
-    _, *maps = results(shown)
+    _, *maps = result_images(shown)
     assert [image.caption.split(" · ")[0] for image in maps] == list(expected.words)
     assert [image.caption.split(" · ")[1] for image in maps] == [
         f"{probability:.0%}" for probability in expected.probabilities
     ]
 
 
-def test_the_maps_say_in_words_where_the_model_looked(model, captioner):
+def test_the_maps_have_alt_text_with_where_the_model_looked(model, captioner):
     content = photograph()
-    maps = results(upload(page(), ("photo.jpg", content)))[1:]
+    maps = result_images(upload(page(), ("photo.jpg", content)))[1:]
     caption = captioner(content)
     for index, image in enumerate(maps):
         x, y = caption.peak(index)
@@ -155,23 +190,23 @@ def test_the_maps_say_in_words_where_the_model_looked(model, captioner):
         assert f"{y:.0%} from the top" in image.alt
 
 
-def test_choosing_a_word_shows_its_own_map(model, captioner):
+def test_choosing_a_word_shows_its_map(model, captioner):
     content = photograph()
     caption = captioner(content)
     shown = upload(page(), ("photo.jpg", content))
     assert len(caption.words) > 1
     seen = set()
-    for place, word in enumerate(caption.words):
-        shown.button_group[0].set_value(place).run()
-        assert shown.button_group[0].value == place
-        large = results(shown)[0]
-        assert f"{caption.probabilities[place]:.0%}" in large.caption
+    for index, word in enumerate(caption.words):
+        shown.button_group[0].set_value(index).run()
+        assert shown.button_group[0].value == index
+        large = result_images(shown)[0]
+        assert f"{caption.probabilities[index]:.0%}" in large.caption
         assert f"“{word}”" in large.alt
         seen.add(large.url)
     assert len(seen) > 1
 
 
-def test_every_word_has_a_button_of_its_own(model, captioner):
+def test_every_word_has_its_button(model, captioner):
     content = photograph()
     shown = upload(page(), ("photo.jpg", content))
     options = shown.button_group[0].options
@@ -179,7 +214,7 @@ def test_every_word_has_a_button_of_its_own(model, captioner):
     assert [option.strip("\N{WORD JOINER}") for option in options] == list(captioner(content).words)
 
 
-def test_each_alternative_is_there_with_how_likely_it_is(model, captioner):
+def test_each_alternative_is_listed_with_its_probability(model, captioner):
     content = photograph()
     shown = texts(upload(page(), ("photo.jpg", content)))
     alternatives = captioner(content).alternatives
@@ -188,7 +223,7 @@ def test_each_alternative_is_there_with_how_likely_it_is(model, captioner):
         assert f"{other.sentence} (" in shown
 
 
-def test_the_search_begins_as_the_model_wishes_and_can_be_changed(model, captioner):
+def test_the_search_starts_at_the_models_settings_and_can_be_changed(model, captioner):
     content = photograph()
     shown = upload(page(), ("photo.jpg", content))
     assert setting(shown, "slider", "Beam width").value == captioner.decoding.beam
@@ -216,11 +251,11 @@ def test_a_bare_caption_is_bare_everywhere(model, captioner):
     assert (plain, html) == (expected.text, as_html("photo.jpg", expected.text))
 
 
-def test_the_overlay_can_be_as_strong_as_one_likes(model):
+def test_the_strength_of_the_overlay_can_be_changed(model):
     shown = upload(page(), ("photo.jpg", photograph()))
-    before = results(shown)[0].url
+    before = result_images(shown)[0].url
     setting(shown, "slider", "Overlay strength").set_value(0.0).run()
-    assert results(shown)[0].url != before
+    assert result_images(shown)[0].url != before
 
 
 def test_an_unsure_caption_comes_with_a_warning(monkeypatch, tmp_path, checkpoint_path, captioner):
@@ -236,7 +271,7 @@ def test_an_unsure_caption_comes_with_a_warning(monkeypatch, tmp_path, checkpoin
         ]
         figures = {"sha256": file_hash(path), "calibration": {"of": "CIDEr-D", "bins": bins}}
         (tmp_path / "results.json").write_text(json.dumps(figures))
-        os.utime(checkpoint_path, (0, 1000 * least_sure))  # so that it is loaded anew
+        os.utime(checkpoint_path, (0, 1000 * least_sure))  # so that it is loaded again
         shown = upload(page(), ("photo.jpg", content))
         assert len(shown.warning) == warned
         if warned:
@@ -244,7 +279,7 @@ def test_an_unsure_caption_comes_with_a_warning(monkeypatch, tmp_path, checkpoin
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000)])
-def test_a_strip_or_a_dot_is_shown_like_any_photograph(model, size):
+def test_a_strip_or_a_single_pixel_is_shown_like_any_photograph(model, size):
     shown = upload(page(), ("strip.png", photograph("PNG", *size)))
     assert not shown.exception
     assert len(shown.header) == 1
@@ -253,7 +288,7 @@ def test_a_strip_or_a_dot_is_shown_like_any_photograph(model, size):
 @pytest.mark.parametrize(
     "content", [b"", b"no photograph", photograph()[:900]], ids=["empty", "text", "half"]
 )
-def test_a_broken_file_gives_a_sentence_and_the_page_goes_on(model, content):
+def test_a_broken_file_gives_a_sentence_and_the_page_stays_usable(model, content):
     shown = upload(page(), ("my_*photo*.jpg", content))
     assert not shown.exception
     assert not shown.header
@@ -283,11 +318,11 @@ FILES = [(f"{seed}.png", photograph("PNG", seed=seed)) for seed in range(9)]
 
 def table(page):
     """The rows of the table of captions."""
-    (found,) = page.dataframe
-    return found.value.to_dict("records")
+    (editor,) = page.dataframe
+    return editor.value.to_dict("records")
 
 
-def test_many_photographs_give_a_table_and_one_bad_file_spoils_none(model, captioner):
+def test_many_photographs_give_a_table_and_a_broken_file_leaves_them_alone(model, captioner):
     shown = upload(page(), *FILES[:4], ("bad.jpg", b"no photograph"), *FILES[4:])
     assert not shown.exception
     assert [error.value.split(" is ")[0] for error in shown.error] == ["bad.jpg"]
@@ -301,22 +336,35 @@ def test_many_photographs_give_a_table_and_one_bad_file_spoils_none(model, capti
         Image.open(io.BytesIO(base64.b64decode(content))).verify()
 
 
-def test_each_of_many_can_be_looked_at(model, captioner):
+def test_each_of_many_can_be_viewed(model, captioner):
     shown = upload(page(), *FILES[:3])
     setting(shown, "selectbox", "Photograph").select_index(2).run()
     assert [header.value for header in shown.header] == [captioner(FILES[2][1]).sentence]
 
 
-def test_files_of_one_name_are_told_apart(model):
+def test_files_with_the_same_name_are_numbered(model):
     shown = upload(page(), ("a.png", FILES[0][1]), ("a.png", FILES[1][1]))
     assert [row["File"] for row in table(shown)] == ["a.png", "a (2).png"]
 
 
-def test_more_than_the_page_takes_are_put_off_politely(model, monkeypatch):
+def test_the_page_names_the_command_that_trains_the_shipped_model_further(model):
+    """From scratch, the few captions that the page takes would teach a model nothing."""
+    (code,) = [
+        line.split("`")[1]
+        for line in texts(upload(page(), *FILES[:2])).splitlines()
+        if "`python main.py" in line
+    ]
+    flags = trainer.parse_arguments(shlex.split(code)[2:])
+    assert ROOT / flags.init == SHIPPED_MODEL
+    assert (str(flags.captions), str(flags.images)) == ("captions.csv", "FOLDER")
+
+
+def test_the_page_says_that_it_captions_only_so_many_photographs(model):
     many = [(f"{i}.png", FILES[i % 9][1]) for i in range(MAX_PHOTOS + 2)]
     shown = upload(page(), *many)
     assert not shown.exception
-    assert f"first {MAX_PHOTOS} of {len(many)}" in shown.warning[0].value
+    assert f"first {MAX_PHOTOS} of {len(many)} photographs" in shown.warning[0].value
+    assert "upload the others afterwards" in shown.warning[0].value
     assert len(table(shown)) == MAX_PHOTOS
 
 
@@ -324,7 +372,7 @@ def test_more_than_the_page_takes_are_put_off_politely(model, monkeypatch):
 
 
 def opened_at(name):
-    """Another page, by itself."""
+    """Another page, without the navigation."""
     code = f"from captioning.app import {name}_page\n{name}_page.main()\n"
     return AppTest.from_string(code, default_timeout=SECONDS).run()
 
@@ -347,7 +395,7 @@ def test_the_evaluation_shows_what_was_measured_here(monkeypatch, tmp_path):
     figures = {"name": "mine", "metrics": {"BLEU-4": 12.34}, "images": 7, "split": "dev"}
     path = tmp_path / "results" / "metrics" / "mine.json"
     path.write_text(json.dumps(figures | {"command": "python bleu_scorer.py --name mine"}))
-    path.with_name("other.json").write_text("[1]")  # no evaluation, and no obstacle
+    path.with_name("other.json").write_text("[1]")  # not an evaluation: it is ignored
     (tmp_path / "results" / "plots" / "mine.html").write_text("<p>The report</p>")
     shown = opened_at("evaluation")
     shown.selectbox[0].select_index(1).run()
@@ -366,14 +414,14 @@ def test_the_third_page_is_the_model_card():
 # The server -------------------------------------------------------------------------------------
 
 
-def test_the_server_starts_and_is_well(checkpoint_path):
+def test_the_server_starts_and_answers(checkpoint_path):
     with serving(CAPTIONING_MODEL=str(checkpoint_path)) as (address, _):
-        for path, said in (("/_stcore/health", "ok"), ("", "<html")):
+        for path, expected in (("/_stcore/health", "ok"), ("", "<html")):
             with urllib.request.urlopen(address + path, timeout=SECONDS) as reply:
-                assert said in reply.read().decode()
+                assert expected in reply.read().decode()
 
 
-def test_the_server_asks_nothing_and_tells_nobody():
+def test_the_server_asks_for_nothing_and_sends_no_statistics():
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     assert config["server"]["address"] == "localhost"
     assert config["server"]["headless"] is True

@@ -1,4 +1,4 @@
-"""The app in a real browser, at the width of a laptop and of a telephone, in light and dark."""
+"""The app in a real browser, at the width of a laptop and of a phone, in light and dark."""
 
 import csv
 import io
@@ -11,7 +11,15 @@ from PIL import Image
 from captioning.app.examples import examples
 from captioning.data.caption_files import read_captions
 from captioning.inference.captioner import Captioner
-from tools.browser import CHROMIUM, chromium, opened, put_in, resolve_precision, serving, whole
+from tools.browser import (
+    CHROMIUM,
+    chromium,
+    expand_window,
+    open_app,
+    serving,
+    upload,
+    wait_until_idle,
+)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 VIEWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
@@ -37,20 +45,20 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with chromium() as found:
-        yield found
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
 def page(request, browser, server):
-    """The app, freshly opened, in one of the four views."""
-    found = opened(browser, server[0], *request.param)
-    yield found
-    found.context.close()
+    """The app, freshly open_app, in one of the four views."""
+    page = open_app(browser, server[0], *request.param)
+    yield page
+    page.context.close()
 
 
 def photograph(seed):
-    """A photograph as the browser sends it: a part of an example, each another one."""
+    """A file for the browser to upload: a part of an example, another one for each seed."""
     with Image.open(examples()[seed % 4].path) as image:
         left = 10 * seed
         part = image.convert("RGB").crop((left, 0, left + 250, 250))
@@ -62,14 +70,14 @@ def photograph(seed):
 def headline(page):
     """The caption at the top."""
     page.locator("h2").first.wait_for()
-    resolve_precision(page)
+    wait_until_idle(page)
     return page.locator("h2").first.inner_text()
 
 
 def test_a_photograph_is_captioned_and_a_word_shows_where_it_looked(page, captioner):
-    sent = photograph(0)
-    put_in(page, sent)
-    caption = captioner(sent["buffer"])
+    file = photograph(0)
+    upload(page, file)
+    caption = captioner(file["buffer"])
     assert headline(page) == caption.sentence
     large = page.locator("[data-testid=stImage] img[alt^='The photograph, lit']").first
     before = large.evaluate("image => image.src")
@@ -83,45 +91,45 @@ def test_a_photograph_is_captioned_and_a_word_shows_where_it_looked(page, captio
     assert f"“{caption.words[-1]}”" in large.get_attribute("alt")
 
 
-def test_nothing_sticks_out_and_a_checker_of_accessibility_finds_nothing(page):
+def test_nothing_overflows_and_axe_finds_no_accessibility_violation(page):
     from axe_playwright_python.sync_playwright import Axe
 
-    put_in(page, photograph(0), photograph(1))
+    upload(page, photograph(0), photograph(1))
     page.get_by_text("Copy and keep").wait_for()
-    resolve_precision(page)
+    wait_until_idle(page)
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     for image in page.locator("[data-testid=stImage] img").all():
         assert image.get_attribute("alt")
-    whole(page)
-    found = Axe().run(page, context="[data-testid=stMain]", options={"runOnly": ["wcag2aa"]})
-    assert found.violations_count == 0, found.generate_report()
+    expand_window(page)
+    report = Axe().run(page, context="[data-testid=stMain]", options={"runOnly": ["wcag2aa"]})
+    assert report.violations_count == 0, report.generate_report()
 
 
-def test_a_broken_file_is_named_and_the_page_goes_on(page, captioner):
-    put_in(page, BROKEN)
+def test_a_broken_file_is_named_and_the_page_stays_usable(page, captioner):
+    upload(page, BROKEN)
     error = page.get_by_role("alert")
     error.wait_for()
     assert "broken.jpg is not an image of a kind that can be read" in error.inner_text()
-    sent = photograph(1)
-    put_in(page, sent)
+    file = photograph(1)
+    upload(page, file)
     assert headline(page)
     assert "broken.jpg" in page.get_by_role("alert").first.inner_text()
-    page.get_by_text(captioner(sent["buffer"]).sentence).first.wait_for()
+    page.get_by_text(captioner(file["buffer"]).sentence).first.wait_for()
 
 
-def test_captions_are_edited_and_kept_as_a_file_that_training_reads(page, tmp_path):
-    sent = [photograph(seed) for seed in range(2)]
-    put_in(page, *sent, BROKEN)
+def test_captions_are_edited_and_downloaded_as_a_file_that_training_reads(page, tmp_path):
+    files = [photograph(seed) for seed in range(2)]
+    upload(page, *files, BROKEN)
     table = page.locator("[data-testid=stDataFrame] .dvn-scroller").first
     table.wait_for()
-    resolve_precision(page)
-    # The table is drawn, not written: a person finds the first caption with eyes and mouse.
+    wait_until_idle(page)
+    # The table is drawn on a canvas, so there is no element to select: click at the first caption.
     table.scroll_into_view_if_needed()
     table.dblclick(position={"x": 160, "y": 36 + 36})
     editor = page.locator(".gdg-input")
     editor.fill('A "fine", edited caption.')
     editor.press("Enter")
-    resolve_precision(page)
+    wait_until_idle(page)
     with page.expect_download() as download:
         page.get_by_text("Captions as CSV").click()
     path = tmp_path / "captions.csv"
@@ -129,15 +137,15 @@ def test_captions_are_edited_and_kept_as_a_file_that_training_reads(page, tmp_pa
     rows = list(csv.DictReader(path.open(newline="", encoding="utf-8")))
     assert [row["image"] for row in rows] == ["photo0.jpg", "photo1.jpg"]
     assert rows[0]["caption"] == 'A "fine", edited caption.'
-    for one in sent:
-        (tmp_path / one["name"]).write_bytes(one["buffer"])
+    for file in files:
+        (tmp_path / file["name"]).write_bytes(file["buffer"])
     assert len(read_captions(path, tmp_path).photographs) == 2
 
 
-def test_the_figure_and_the_json_can_be_kept(browser, server, tmp_path):
-    page = opened(browser, server[0])
-    put_in(page, photograph(2))
-    for label, kind in (("Attention as PNG", "PNG"), ("All figures as JSON", "json")):
+def test_the_picture_and_the_json_can_be_downloaded(browser, server, tmp_path):
+    page = open_app(browser, server[0])
+    upload(page, photograph(2))
+    for label, kind in (("Attention as PNG", "PNG"), ("All details as JSON", "json")):
         with page.expect_download() as download:
             page.get_by_text(label).click()
         path = tmp_path / kind
@@ -150,13 +158,13 @@ def test_the_figure_and_the_json_can_be_kept(browser, server, tmp_path):
 
 
 def test_the_keyboard_reaches_the_words(browser, server):
-    page = opened(browser, server[0])
-    put_in(page, photograph(0))
+    page = open_app(browser, server[0])
+    upload(page, photograph(0))
     headline(page)
     page.get_by_role("radio").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Space")
-    resolve_precision(page)
+    wait_until_idle(page)
     chosen = page.locator("[role=radio][aria-checked=true]")
     assert chosen.count() == 1
     assert page.get_by_role("radio").nth(1).get_attribute("aria-checked") == "true"
@@ -164,19 +172,19 @@ def test_the_keyboard_reaches_the_words(browser, server):
 
 
 def test_the_camera_takes_a_photograph(browser, server):
-    page = opened(browser, server[0])
+    page = open_app(browser, server[0])
     page.get_by_role("tab", name="Camera").click()
     page.get_by_text("Switch the camera on").click()
-    # Before the first frame there is nothing to take.
+    # Before the first frame there is nothing to photograph.
     page.wait_for_function("document.querySelector('video')?.readyState >= 2")
     page.get_by_role("button", name="Take Photo").click()
     assert headline(page).endswith(".")
     page.context.close()
 
 
-def test_what_was_put_in_is_still_there_after_a_look_at_another_page(browser, server):
-    page = opened(browser, server[0])
-    put_in(page, photograph(0))
+def test_uploads_are_still_there_after_a_visit_to_another_page(browser, server):
+    page = open_app(browser, server[0])
+    upload(page, photograph(0))
     caption = headline(page)
     page.get_by_role("link", name="Evaluation").click()
     page.get_by_text("How well does it do?").wait_for()
@@ -188,33 +196,33 @@ def test_what_was_put_in_is_still_there_after_a_look_at_another_page(browser, se
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", ["evaluation", "about"])
-def test_a_page_opened_by_its_address_is_the_same_page(browser, server, name, width):
+def test_a_page_can_be_opened_by_its_address(browser, server, name, width):
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     page.goto(f"{server[0]}/{name}")
     page.locator("h1").first.wait_for()
-    resolve_precision(page)
+    wait_until_idle(page)
     assert page.get_by_role("link", name="streamlit app").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     context.close()
 
 
-def test_ten_visitors_at_once_get_their_own_captions(browser, server, captioner):
-    sent = [photograph(seed) for seed in range(VISITORS)]
-    pages = [opened(browser, server[0]) for _ in sent]
-    for page, one in zip(pages, sent, strict=True):
-        put_in(page, one)
-    found = [headline(page) for page in pages]
-    assert found == [captioner(one["buffer"]).sentence for one in sent]
-    assert len(set(found)) > VISITORS // 2
+def test_ten_visitors_at_once_get_the_captions_of_their_photographs(browser, server, captioner):
+    files = [photograph(seed) for seed in range(VISITORS)]
+    pages = [open_app(browser, server[0]) for _ in files]
+    for page, file in zip(pages, files, strict=True):
+        upload(page, file)
+    captions = [headline(page) for page in pages]
+    assert captions == [captioner(file["buffer"]).sentence for file in files]
+    assert len(set(captions)) > VISITORS // 2
     for page in pages:
         page.context.close()
 
 
 def test_nothing_of_an_upload_is_written_to_disk(browser, server):
     address, process, folder = server
-    page = opened(browser, address)
-    put_in(page, photograph(3))
+    page = open_app(browser, address)
+    upload(page, photograph(3))
     headline(page)
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     open_files = [link.readlink() for link in Path(f"/proc/{process.pid}/fd").iterdir()]
@@ -222,18 +230,18 @@ def test_nothing_of_an_upload_is_written_to_disk(browser, server):
     page.context.close()
 
 
-def test_the_server_listens_to_this_machine_alone(server):
+def test_the_server_listens_to_this_machine_only(server):
     port = int(server[0].rpartition(":")[2])
-    assert listening_at(port) == {"127.0.0.1"}
+    assert addresses_at(port) == {"127.0.0.1"}
 
 
-def listening_at(port):
-    """The addresses that something listens at; IPv6's loopback counts as IPv4's."""
-    found = set()
+def addresses_at(port):
+    """The addresses where something listens on a port; IPv6's loopback counts as IPv4's."""
+    addresses = set()
     for kind in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]:
             local, state = line.split()[1], line.split()[3]
             address, _, number = local.partition(":")
             if state == LISTENING and int(number, 16) == port:
-                found.add("127.0.0.1" if address in LOOPBACK else address)
-    return found
+                addresses.add("127.0.0.1" if address in LOOPBACK else address)
+    return addresses

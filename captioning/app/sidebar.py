@@ -1,0 +1,109 @@
+"""The sidebar of the caption page: which model, how it searches, how results are shown."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+from captioning.app.options import Options
+from captioning.app.session import Settings
+from captioning.evaluation.calibration import Calibration
+from captioning.inference.captioner import Captioner
+from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
+
+MAX_BEAM, MAX_LENGTH_PENALTY = 10, 2.0  # of the sliders, unless the model's setting is higher
+
+
+class LoadedModel(NamedTuple):
+    """A model, the hash of its file, and what was measured of its confidence, if anything."""
+
+    captioner: Captioner
+    digest: str
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True)
+class Display:
+    """How strongly to darken a photograph, and whether captions are written as sentences."""
+
+    overlay_strength: float
+    sentences: bool
+
+
+def load_chosen_model() -> LoadedModel:
+    """The model that the visitor chose.
+
+    Raises CaptioningError where its file cannot be used or the device is not here.
+    """
+    path: Path = st.sidebar.selectbox(
+        "Model",
+        models(),
+        format_func=model_title,
+        help="A checkpoint of this project: the one that ships, or the best of a training run.",
+    )
+    return load(str(path), modified_at(path), Options.from_environment().device)
+
+
+def models() -> list[Path]:
+    """The checkpoints to choose from: the one in the options, the one that ships, those of runs."""
+    named = Options.from_environment().model
+    runs = sorted(Path("runs").glob("*/best.pth"))
+    return list(dict.fromkeys([*([named] if named else []), SHIPPED_MODEL, *runs]))
+
+
+def model_title(path: Path) -> str:
+    """What the list of models calls a checkpoint."""
+    return "The model that ships" if path == SHIPPED_MODEL else str(path)
+
+
+def modified_at(path: Path) -> float:
+    """When a file was last modified; 0 if it does not exist."""
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+@st.cache_resource(show_spinner="Loading the model…", max_entries=2)
+def load(path: str, modified: float, device: str) -> LoadedModel:
+    """One model for all visitors; with another modification time it is loaded again."""
+    captioner, digest = Captioner.load(path, device), file_hash(path)
+    calibration = Calibration.read(Path(path).with_name("results.json"), digest)
+    return LoadedModel(captioner, digest, calibration)
+
+
+def choose_search(model: LoadedModel) -> Settings:
+    """How to search for a caption; the sliders start at the model's settings."""
+    decoding = model.captioner.decoding
+    beam = st.sidebar.slider(
+        "Beam width",
+        min_value=1,
+        max_value=max(MAX_BEAM, decoding.beam),
+        value=decoding.beam,
+        help="How many captions the search keeps at each step; 1 always takes the likeliest word.",
+    )
+    penalty = st.sidebar.slider(
+        "Length penalty",
+        min_value=0.0,
+        max_value=max(MAX_LENGTH_PENALTY, decoding.length_penalty),
+        value=decoding.length_penalty,
+        step=0.1,
+        help="0 prefers short captions; higher values give longer ones.",
+    )
+    return Settings(model.digest, beam, penalty)
+
+
+def choose_display() -> Display:
+    """How results are shown."""
+    strength = st.sidebar.slider(
+        "Overlay strength",
+        min_value=0.0,
+        max_value=1.0,
+        value=0.75,
+        step=0.05,
+        help="How dark the photograph gets where the model did not look.",
+    )
+    sentences = st.sidebar.toggle(
+        "Write sentences",
+        value=True,
+        help="With a capital letter and a full stop; otherwise the caption is bare.",
+    )
+    return Display(strength, sentences)

@@ -1,0 +1,71 @@
+"""Three ways to give the caption page photographs: files, the camera, examples."""
+
+import streamlit as st
+
+from captioning.app.examples import Example, examples
+from captioning.app.session import MAX_PHOTOS, Session, Upload
+from captioning.data.images import IMAGE_SUFFIXES, read_photo
+from captioning.pictures import as_jpeg, thumbnail
+
+EXAMPLE_SIDE = 150  # pixels, the longer one
+
+
+def session() -> Session:
+    """This visitor's session, which ends with the visit."""
+    if "session" not in st.session_state:
+        st.session_state.session = Session()
+    stored: Session = st.session_state.session
+    return stored
+
+
+def take_files() -> None:
+    """The files changed: some were uploaded or removed."""
+    files = st.session_state.files or []
+    session().uploads = [Upload(file.name, file.getvalue()) for file in files]
+
+
+def take_photo() -> None:
+    """The camera took a photograph, or the visitor discarded it."""
+    photo = st.session_state.camera
+    session().uploads = [Upload("camera.jpg", photo.getvalue())] if photo else []
+
+
+def take_example(example: Example) -> None:
+    """The visitor chose an example."""
+    session().uploads = [Upload(example.path.name, example.path.read_bytes())]
+
+
+def show_uploaders() -> None:
+    """A tab for each way; the photographs that came last are captioned."""
+    files, camera, free = st.tabs(["Your photographs", "Camera", "Examples"])
+    with files:
+        st.file_uploader(
+            "JPEG, PNG, WebP, GIF, TIFF or BMP; up to 50 MB and 100 megapixels each, "
+            f"{MAX_PHOTOS} at a time",
+            type=sorted(IMAGE_SUFFIXES),
+            accept_multiple_files=True,
+            key="files",
+            on_change=take_files,
+        )
+        st.caption("They stay in this machine's memory while the page is open, and nowhere else.")
+    with camera:
+        if st.toggle("Switch the camera on", help="Your browser will ask for permission."):
+            st.camera_input("Take a picture", key="camera", on_change=take_photo)
+    with free:
+        show_examples()
+
+
+def show_examples() -> None:
+    """Photographs that are free to use, with their credits."""
+    with st.container(horizontal=True):
+        for example in examples():
+            with st.container(width=EXAMPLE_SIDE):
+                st.image(example_picture(example), alt=f"Example: {example.title}")
+                st.button(example.title, on_click=take_example, args=[example], width="stretch")
+                st.caption(example.credit)
+
+
+@st.cache_data(show_spinner=False)
+def example_picture(example: Example) -> bytes:
+    """A small picture of an example, made once and not whenever the page is drawn."""
+    return as_jpeg(thumbnail(read_photo(example.path, near=EXAMPLE_SIDE), EXAMPLE_SIDE))

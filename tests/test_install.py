@@ -1,0 +1,85 @@
+"""What goes into the wheel: every subpackage, every data file, and nothing that it lacks."""
+
+import ast
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SETUPTOOLS = PROJECT["tool"]["setuptools"]
+MODULES = sorted((ROOT / "captioning").rglob("*.py"))
+OPTIONAL = {"pycocoevalcap"}  # of the extra "meteor"
+
+
+def folder_of(package):
+    """Where the files of a package are in the checkout."""
+    mapped = SETUPTOOLS["package-dir"].get(package)
+    return ROOT / (mapped or package.replace(".", "/"))
+
+
+def packaged_data():
+    """The files other than modules that go into the wheel."""
+    return {
+        path
+        for package, patterns in SETUPTOOLS["package-data"].items()
+        for pattern in patterns
+        for path in folder_of(package).glob(pattern)
+    }
+
+
+def test_every_subpackage_is_packaged():
+    folders = {path.parent.relative_to(ROOT) for path in MODULES if path.name == "__init__.py"}
+    packages = {".".join(folder.parts) for folder in folders}
+    assert sorted(SETUPTOOLS["packages"]) == sorted(packages | set(SETUPTOOLS["package-dir"]))
+    assert {path.parent for path in MODULES} == {ROOT / folder for folder in folders}
+
+
+def test_mapped_folders_hold_no_code():
+    for package in SETUPTOOLS["package-dir"]:
+        assert list(folder_of(package).rglob("*.py")) == []
+        assert not (ROOT / package.replace(".", "/")).exists()
+
+
+def test_every_data_file_is_packaged():
+    files = {path for path in (ROOT / "captioning").rglob("*") if path.is_file()}
+    data = {path for path in files if path.suffix not in (".py", ".pyc")}
+    shipped = {ROOT / "model" / name for name in ("README.md", "results.json")}
+    shipped |= {ROOT / "model" / "image_captioning_model.pth", ROOT / ".streamlit" / "config.toml"}
+    assert packaged_data() == data | shipped
+
+
+@pytest.mark.parametrize("command", PROJECT["project"]["scripts"])
+def test_every_command_exists(command):
+    module, name = PROJECT["project"]["scripts"][command].split(":")
+    path = ROOT / Path(*module.split(".")).with_suffix(".py")
+    functions = ast.parse(path.read_text(encoding="utf-8")).body
+    assert name in {node.name for node in functions if isinstance(node, ast.FunctionDef)}
+
+
+def required():
+    """The distributions that requirements.txt names."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return {line.partition(">")[0].strip().lower() for line in lines if line}
+
+
+def imported():
+    """The packages that the modules import, without Python's and ours."""
+    names = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(str(node.module).partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"captioning"} - OPTIONAL
+
+
+def test_everything_that_is_imported_is_required():
+    """The check of the installed wheel borrows its dependencies, and would not notice."""
+    distributions = metadata.packages_distributions()
+    missing = {n for n in imported() if not required() & {d.lower() for d in distributions[n]}}
+    assert missing == set()
