@@ -155,7 +155,7 @@ def _scores(checkpoint: Checkpoint, result: Mapping[str, Any]) -> list[str]:
     if "references per image" in result:
         photographs += f", {result['references per image']} references each"
     if checkpoint.training_images:  # the scorer refuses those that are recorded there
-        photographs += ", none of them trained on"
+        photographs += ", none of which it was trained on"
     search = (
         f"beam {result['beam']}, length penalty {result['length penalty']}, at most "
         f"{checkpoint.decoding.max_words} words"

@@ -246,5 +246,5 @@ def names_under(heading: str) -> tuple[str, ...]:
 # What papers report: the columns of every table that compares systems.
 REPORTED = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D")
 HEADLINES = ("CIDEr-D", "BLEU-4")
-# What a photograph of the gallery has of its own.
+# The scores of one photograph in the gallery.
 OF_A_PHOTOGRAPH = ("CIDEr-D", "BLEU-4", "ROUGE-L", "caption F1", "log-probability")

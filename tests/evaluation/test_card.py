@@ -79,7 +79,7 @@ def test_a_card_says_what_the_checkpoint_and_the_result_say(trained):
         "LSTM of width 40",
         "vocabulary of 16 words",
         "10 photographs of the test split (a split by the hash of each name), 2 to 3 references "
-        "each, none of them trained on; beam 2, length penalty 0.3, at most 12 words.",
+        "each, none of which it was trained on; beam 2, length penalty 0.3, at most 12 words.",
         "| BLEU-4 | 12.3 | 10.0 to 14.4 | x100 |",
         "| loss | 3.210 | - | nats per token |",
         "`python bleu_scorer.py --publish --model mine.pth`",
@@ -121,7 +121,7 @@ def test_a_checkpoint_that_says_little_gets_a_card_that_says_so(checkpoint, prov
     bare = replace(checkpoint, provenance=provenance, training_images=frozenset())
     card = text_of(model_card(bare, result()))
     assert "The photographs it was trained on are not recorded." in card
-    assert "none of them trained on" not in card
+    assert "none of which it was trained on" not in card
     assert "not known to this program" in card
     assert "Flickr" not in card
 

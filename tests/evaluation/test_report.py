@@ -35,30 +35,30 @@ def html():
 
 def test_a_report_is_well_formed_and_in_english(html):
     assert html.startswith("<!DOCTYPE html>")
-    found = Page(html)
-    assert found.all("html") == [{"lang": "en"}]
-    assert len(found.all("h1")) == len(found.all("main")) == 1
-    ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
+    parsed = Page(html)
+    assert parsed.all("html") == [{"lang": "en"}]
+    assert len(parsed.all("h1")) == len(parsed.all("main")) == 1
+    ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
 def test_a_report_loads_nothing(html):
-    found = Page(html)
-    assert not found.all("link")
-    assert all("src" not in attributes for attributes in found.all("script"))
-    assert all(attributes["src"].startswith("data:image/") for attributes in found.all("img"))
-    assert all(attributes["href"].startswith("#") for attributes in found.all("a"))
-    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|https?:", "".join(found.raw))
-    policy = next(a["content"] for a in found.all("meta") if "http-equiv" in a)
+    parsed = Page(html)
+    assert not parsed.all("link")
+    assert all("src" not in attributes for attributes in parsed.all("script"))
+    assert all(attributes["src"].startswith("data:image/") for attributes in parsed.all("img"))
+    assert all(attributes["href"].startswith("#") for attributes in parsed.all("a"))
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|https?:", "".join(parsed.raw))
+    policy = next(a["content"] for a in parsed.all("meta") if "http-equiv" in a)
     assert "default-src 'none'" in policy
     # Pictures are in base64, where an address could occur by accident.
     assert "http" not in re.sub(r"data:image/[^\"]+", "", html).replace("http-equiv", "")
 
 
 def test_links_lead_to_what_is_there(html):
-    found = Page(html)
-    ids = {attributes["id"] for _, attributes in found.elements if "id" in attributes}
-    assert {attributes["href"][1:] for attributes in found.all("a")} <= ids
+    parsed = Page(html)
+    ids = {attributes["id"] for _, attributes in parsed.elements if "id" in attributes}
+    assert {attributes["href"][1:] for attributes in parsed.all("a")} <= ids
 
 
 def test_every_picture_says_what_it_shows(html):
@@ -68,10 +68,10 @@ def test_every_picture_says_what_it_shows(html):
 
 
 def test_every_field_has_a_label_and_every_table_a_head(html):
-    found = Page(html)
-    assert len(found.all("label")) == len(found.all("select")) + len(found.all("input")) == 4
-    assert all("scope" in attributes for attributes in found.all("th"))
-    assert len(found.all("thead")) == len(found.all("table"))
+    parsed = Page(html)
+    assert len(parsed.all("label")) == len(parsed.all("select")) + len(parsed.all("input")) == 4
+    assert all("scope" in attributes for attributes in parsed.all("th"))
+    assert len(parsed.all("thead")) == len(parsed.all("table"))
 
 
 def test_what_scrolls_can_be_reached_with_the_keyboard(html):
@@ -104,13 +104,13 @@ def test_text_is_escaped_wherever_it_appears():
         words=(HOSTILE,) * len(WORDS),
         hallucinated=(HOSTILE,),
     )
-    found = Page(report_html(result, [hostile, entry(caption=HOSTILE)], {HOSTILE: plot()}))
-    assert len(found.all("script")) == 1
-    assert "alert" not in "".join(found.raw)
-    assert all(attributes["src"].startswith("data:") for attributes in found.all("img"))
-    assert not any(name.startswith("on") for _, a in found.elements for name in a)
-    assert found.words.count("alert('x')") >= 12
-    assert "49" not in found.words.split()  # no template in a template
+    parsed = Page(report_html(result, [hostile, entry(caption=HOSTILE)], {HOSTILE: plot()}))
+    assert len(parsed.all("script")) == 1
+    assert "alert" not in "".join(parsed.raw)
+    assert all(attributes["src"].startswith("data:") for attributes in parsed.all("img"))
+    assert not any(name.startswith("on") for _, a in parsed.elements for name in a)
+    assert parsed.words.count("alert('x')") >= 12
+    assert "49" not in parsed.words.split()  # no template in a template
 
 
 def test_scores_are_plain_numbers_for_the_page_to_sort_by():
@@ -202,10 +202,10 @@ def test_a_difference_is_called_better_only_when_it_is(name, difference, p, expe
 
 
 def test_sections_are_left_out_with_their_keys():
-    found = page()
-    assert found.sections == ["results", "metrics", "provenance"]
-    assert not found.all("img")
-    assert "95 %" not in found.words
+    parsed = page()
+    assert parsed.sections == ["results", "metrics", "provenance"]
+    assert not parsed.all("img")
+    assert "95 %" not in parsed.words
 
 
 def test_sections_are_there_with_their_keys(html):
@@ -234,10 +234,10 @@ def test_a_result_may_lack_the_headline_metrics():
     assert "CIDEr-D" in page(minimal(metrics={"loss": 2.5})).words
 
 
-def test_a_figure_without_its_section_is_shown_all_the_same():
-    found = page(plots={"beams": plot(), "my own": plot()})
-    assert found.sections == ["results", "metrics", "distributions", "provenance"]
-    assert [a["alt"] for a in found.all("img")][1] == "Plot: my own"
+def test_a_plot_without_its_section_is_shown_anyway():
+    parsed = page(plots={"beams": plot(), "my own": plot()})
+    assert parsed.sections == ["results", "metrics", "distributions", "provenance"]
+    assert [a["alt"] for a in parsed.all("img")][1] == "Plot: my own"
 
 
 # In a browser ------------------------------------------------------------------------------------

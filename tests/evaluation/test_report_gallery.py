@@ -15,30 +15,30 @@ from tests.evaluation.report_pages import WORDS, Page, entry, everything, minima
 
 
 def test_a_card_has_the_photograph_the_caption_and_the_references():
-    found = page(entries=[entry()])
-    (picture,) = found.all("img")
+    parsed = page(entries=[entry()])
+    (picture,) = parsed.all("img")
     kind, _, content = picture["src"].partition(";base64,")
     assert kind == "data:image/jpeg"
     with Image.open(BytesIO(base64.b64decode(content))) as photo:
         assert photo.size == (320, 160) == (int(picture["width"]), int(picture["height"]))
-    assert "a dog of a man" in found.words
-    assert "2 references" in found.words
-    assert found.all("article")[0]["data-groups"] == "best random"
+    assert "a dog of a man" in parsed.words
+    assert "2 references" in parsed.words
+    assert parsed.all("article")[0]["data-groups"] == "best random"
 
 
 def test_each_word_has_its_map_as_an_overlay_shows_it():
     weights = np.random.default_rng(0).dirichlet(np.ones(6), 4).astype(np.float32).reshape(4, 2, 3)
-    found = page(entries=[entry(attention=weights)])
-    shown = [np.array(a["data-brightness"].split(), float) / 99 for a in found.of_class("word")]
-    assert found.all("article")[0]["data-columns"] == "3"
+    parsed = page(entries=[entry(attention=weights)])
+    shown = [np.array(a["data-brightness"].split(), float) / 99 for a in parsed.of_class("word")]
+    assert parsed.all("article")[0]["data-columns"] == "3"
     assert np.allclose(shown, [brightness(of_word).ravel() for of_word in weights], atol=0.01)
 
 
 def test_nearly_even_attention_is_shown_with_little_contrast():
     weights = np.full((4, 7, 7), 1 / 49, np.float32)
     weights[:, 0, 0] *= 1.02
-    found = page(entries=[entry(attention=weights)])
-    assert min(int(step) for step in found.of_class("word")[0]["data-brightness"].split()) > 95
+    parsed = page(entries=[entry(attention=weights)])
+    assert min(int(step) for step in parsed.of_class("word")[0]["data-brightness"].split()) > 95
 
 
 def headline(html):
@@ -67,12 +67,12 @@ def test_fewer_maps_than_words_leave_words_without():
 
 def test_a_caption_file_needs_neither_photographs_nor_attention():
     bare = entry(photo=None, attention=None, words=(), scores={"CIDEr-D": 12.3})
-    found = page(entries=[bare, replace(bare, caption="", references=())])
-    assert not found.all("img")
-    assert not found.of_class("word")
-    assert "A man's dog." in found.words
-    assert "(no caption)" in found.words
-    assert "log-probability" not in found.words
+    parsed = page(entries=[bare, replace(bare, caption="", references=())])
+    assert not parsed.all("img")
+    assert not parsed.of_class("word")
+    assert "A man's dog." in parsed.words
+    assert "(no caption)" in parsed.words
+    assert "log-probability" not in parsed.words
 
 
 @pytest.mark.parametrize("words", [WORDS, ()])
@@ -91,8 +91,8 @@ def test_only_groups_and_scores_that_occur_can_be_chosen():
 
 
 def test_without_javascript_there_are_cards_and_no_dead_controls():
-    found = Page(everything())
-    assert "hidden" in found.all("form")[0]
-    assert all("hidden" not in card for card in found.all("article"))
-    assert [button["type"] for button in found.all("button")] == ["reset"]
-    assert "2 of 2 shown" in found.words
+    parsed = Page(everything())
+    assert "hidden" in parsed.all("form")[0]
+    assert all("hidden" not in card for card in parsed.all("article"))
+    assert [button["type"] for button in parsed.all("button")] == ["reset"]
+    assert "2 of 2 shown" in parsed.words
