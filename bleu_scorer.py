@@ -40,7 +40,8 @@ from captioning.evaluation.evaluate import BeamSweep, Evaluation, Look, evaluate
 from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
 from captioning.evaluation.predictions import match_predictions, read_predictions
 from captioning.evaluation.ptb import ptb_tokenize
-from captioning.evaluation.report import Entry, report_html
+from captioning.evaluation.report import report_html
+from captioning.evaluation.report_gallery import Entry
 from captioning.files import write_text
 from captioning.inference.captioner import as_sentence
 from captioning.inference.torch_engine import TorchEngine, resolve_device
@@ -534,7 +535,7 @@ def entry(
         as_sentence(caption) if caption else "",
         photograph.captions,
         {name: float(values[place]) for name, values in found.images.items()},
-        invented=found.invented[place],
+        hallucinated=found.invented[place],
     )
     if source.evaluation is None or source.checkpoint is None:
         return shown

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-_QUALITY = 80  # of JPEG: at a page's sizes no difference is seen, and a gallery stays small
-STRENGTH = 0.75  # the part of its brightness that a photograph loses where nobody looked
+_QUALITY = 80  # of JPEG: invisible at a page's sizes, and it keeps a gallery small
+STRENGTH = 0.75  # share of its brightness that a photograph loses where attention is least
 
 
 def overlay(
@@ -17,23 +17,23 @@ def overlay(
     """Darken a photograph where the model did not look: attention weights (h, w) laid over it.
 
     The photograph keeps its brightness where the weight is greatest, and loses ``strength`` of it,
-    from 0 (none) to 1 (black), where it is least; see ``light``.
+    from 0 (nothing) to 1 (all), where the weight is least; see ``brightness``.
     """
-    mask = Image.fromarray(np.rint(255 * light(weights)).astype(np.uint8)).resize(
+    mask = Image.fromarray(np.rint(255 * brightness(weights)).astype(np.uint8)).resize(
         photo.size, Image.Resampling.BICUBIC
     )
     dark = ImageEnhance.Brightness(photo).enhance(1 - strength)
     return Image.composite(photo, dark, mask)
 
 
-def light(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How brightly to show each place of attention weights (h, w): 1 where the weight is greatest.
+def brightness(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How brightly to show each location (h, w) of attention weights: 1 where they are greatest.
 
-    Weights that differ by less than an even share get that much less contrast: where the model
-    looked everywhere alike, everything is light.
+    Weights that differ by less than their mean get that much less contrast, so that nearly even
+    attention leaves the whole photograph bright.
     """
-    most, even = float(weights.max()), float(weights.mean())
-    contrast = max(most - float(weights.min()), even, float(np.finfo(np.float32).tiny))
+    most, mean = float(weights.max()), float(weights.mean())
+    contrast = max(most - float(weights.min()), mean, float(np.finfo(np.float32).tiny))
     shown: NDArray[np.float32] = 1 - (most - weights) / contrast  # (h, w), 0 to 1
     return shown
 
@@ -41,7 +41,7 @@ def light(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 def thumbnail(photo: Image.Image, side: int) -> Image.Image:
     """Resize a photograph, in proportion, to ``side`` pixels on its longer side."""
     scale = side / max(photo.size)
-    # A side would round to 0 in a strip, which Pillow's own ImageOps.contain does not survive.
+    # The short side of a strip would round to 0, at which Pillow's ImageOps.contain fails.
     return photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))))
 
 

@@ -1,4 +1,4 @@
-"""Pictures: training curves, how captions score, and where the model looked for each word."""
+"""Plots: training curves, how captions score, and where the model looked for each word."""
 
 import io
 import textwrap
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Figure  # for rooms that take figures but draw none
+from matplotlib.figure import Figure as Figure  # also for modules that pass plots on
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,16 +19,16 @@ from captioning.pictures import overlay, thumbnail
 _PHOTO_SIDE = 320  # pixels, the longer one
 _CELL = 2.3  # inches
 _DPI = 110
-_WIDTH = 4.6  # inches, of a figure about scores: so large print that a telephone shows it too
+_WIDTH = 4.6  # inches, of a plot of scores: its print stays legible on a phone
 _PANELS = (
-    ("loss (nats a token)", ("loss",)),
+    ("loss (nats per token)", ("loss",)),
     ("next word, teacher-forced (%)", ("accuracy", "accuracy top-5", "F1 weighted", "F1 macro")),
     ("captions: BLEU and ROUGE-L (x100)", ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L")),
     ("captions: CIDEr-D (x100)", ("CIDEr-D",)),
 )
 
-# Colours of Okabe and Ito, which the colour-blind tell apart, as far as they are dark enough to be
-# seen on white. Dash and marker tell the lines apart in a grey print.
+# Colours of Okabe and Ito, which colour-blind readers can tell apart: those dark enough to be seen
+# on white. Dash and marker tell the lines apart in a greyscale print.
 _BLUE, _RED, _GREEN, _PINK, _BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
 
 _LINES: tuple[dict[str, Any], ...] = (
@@ -41,30 +41,24 @@ _LINES: tuple[dict[str, Any], ...] = (
 
 
 def training_curves(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw every epoch's figures; ``records`` are the lines of the run's metrics file.
+    """Plot the metrics of every epoch; ``records`` are the lines of the run's metrics file.
 
-    An epoch has ``stage``, ``train_loss`` and ``dev``, the figures by name. Lines differ by dash
+    An epoch has ``stage``, ``train_loss`` and ``dev``, the metrics by name. Lines differ by dash
     and marker as well as colour; the best epoch by CIDEr-D is marked, and every second stage is
     shaded.
     """
     figure = Figure(figsize=(11, 8), layout="constrained")
     figure.suptitle(title)
-    epochs = range(1, len(records) + 1)
-    best = max(epochs, key=lambda epoch: records[epoch - 1]["dev"]["CIDEr-D"])
+    values = [record["dev"]["CIDEr-D"] for record in records]
+    best = int(np.argmax(values)) + 1
     stages = list(dict.fromkeys(record["stage"] for record in records))
     for axes, (label, names) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
-        curves = {f"{name}, dev": [record["dev"][name] for record in records] for name in names}
-        if names == ("loss",):
-            curves["training objective"] = [record["train_loss"] for record in records]
         if names == ("CIDEr-D",):
-            highest = records[best - 1]["dev"]["CIDEr-D"]
-            axes.plot(best, highest, marker="*", markersize=14, color=_LINES[0]["color"])
+            axes.plot(best, max(values), marker="*", markersize=14, color=_LINES[0]["color"])
         axes.axvline(best, color="0.35", linewidth=1.2, zorder=1, label=f"best: epoch {best}")
-        for (name, values), style in zip(curves.items(), _LINES, strict=False):
-            axes.plot(epochs, values, **style, markersize=4, label=name)
-        for stage in stages[1::2]:
-            own = [epoch for epoch in epochs if records[epoch - 1]["stage"] == stage]
-            axes.axvspan(own[0] - 0.5, own[-1] + 0.5, color="0.93", zorder=0)
+        for (name, curve), style in zip(_curves(records, names).items(), _LINES, strict=False):
+            axes.plot(range(1, len(curve) + 1), curve, **style, markersize=4, label=name)
+        _shade_stages(axes, records, stages)
         axes.set(xlabel=f"epoch: {', '.join(stages)}" if stages[1:] else "epoch", ylabel=label)
         axes.set_xlim(0.5, len(records) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
@@ -73,15 +67,30 @@ def training_curves(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
     return figure
 
 
+def _curves(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[float]]:
+    """The lines of a panel, by their labels."""
+    curves = {f"{name}, dev": [record["dev"][name] for record in records] for name in names}
+    if "loss" in names:
+        curves["training objective"] = [record["train_loss"] for record in records]
+    return curves
+
+
+def _shade_stages(axes: Axes, records: Sequence[Mapping[str, Any]], stages: Sequence[str]) -> None:
+    """Shade every second stage."""
+    for stage in stages[1::2]:
+        epochs = [epoch for epoch, record in enumerate(records, 1) if record["stage"] == stage]
+        axes.axvspan(epochs[0] - 0.5, epochs[-1] + 0.5, color="0.93", zorder=0)
+
+
 def _legend_above(axes: Axes) -> None:
-    """Over the panel, where it hides no line."""
+    """Put the legend above the panel, where it hides no line."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", frameon=False)
 
 
 def beam_curve(beams: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw CIDEr-D and BLEU-4 against beam width, with a band for the 95 % interval.
+    """Plot CIDEr-D and BLEU-4 against beam width, with a band for the 95 % interval.
 
-    Each of ``beams`` has ``beam``, ``metrics`` and ``intervals``, both by name; a figure without
+    Each of ``beams`` has ``beam``, ``metrics`` and ``intervals``, both by name; a metric without
     an interval has no band. The best width is starred.
     """
     figure = Figure(figsize=(_WIDTH, 4.6), layout="constrained")
@@ -104,9 +113,9 @@ def beam_curve(beams: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def score_distribution(values: Sequence[float] | NDArray[np.float64], name: str) -> Figure:
-    """Draw how single photographs score: a histogram with the mean and the median marked.
+    """Plot a histogram of the photographs' scores, with the mean and the median marked.
 
-    ``values`` has a score a photograph, x100; ``name`` is the score's.
+    ``values`` has one score per photograph, x100; ``name`` is the metric's.
     """
     figure, axes = _panel()
     highest = max(1.0, float(np.max(values)))
@@ -125,37 +134,38 @@ def length_figure(
     candidate_lengths: Sequence[int] | NDArray[np.int64],
     reference_lengths: Sequence[int] | NDArray[np.int64],
 ) -> Figure:
-    """Draw how long captions and references are, in words: the share of each length.
+    """Plot how long captions and references are, in words: the share of each length.
 
-    References are longer and more of them, so shares and not counts can be compared.
+    There are more references than captions, so shares can be compared and counts cannot.
     """
     figure, axes = _panel()
     longest = int(max(np.max(candidate_lengths), np.max(reference_lengths)))
     lengths = np.arange(longest + 1)
-    expected, said = (
-        100 * np.bincount(np.asarray(of), minlength=longest + 1) / len(of)
-        for of in (reference_lengths, candidate_lengths)
+    of_references, of_captions = (
+        100 * np.bincount(np.asarray(words), minlength=longest + 1) / len(words)
+        for words in (reference_lengths, candidate_lengths)
     )
     label = f"references (mean {np.mean(reference_lengths):.1f})"
-    axes.bar(lengths, expected, color="0.85", edgecolor="0.4", hatch="///", width=1, label=label)
+    style: dict[str, Any] = {"color": "0.85", "edgecolor": "0.4", "hatch": "///", "width": 1}
+    axes.bar(lengths, of_references, **style, label=label)
     label = f"captions (mean {np.mean(candidate_lengths):.1f})"
-    axes.plot(lengths, said, **_LINES[0], linewidth=2, markersize=5, label=label)
+    axes.plot(lengths, of_captions, **_LINES[0], linewidth=2, markersize=5, label=label)
     axes.set(xlabel="length (words)", ylabel="share (%)")
     axes.legend()
     return figure
 
 
 def reliability_figure(bins: Sequence[Mapping[str, Any]], name: str) -> Figure:
-    """Draw a score against how sure the model was, bin by bin, with 95 % intervals.
+    """Plot a metric against the model's confidence, bin by bin, with 95 % intervals.
 
-    Each of ``bins`` has ``probability``, the mean probability of a word, the mean score under
-    ``name`` and its ``interval``.
+    Each of ``bins`` has ``probability``, the mean probability of a word, the mean of the metric
+    under ``name``, and its ``interval``.
     """
     figure, axes = _panel()
     probabilities = [row["probability"] for row in bins]
     means = np.array([row[name] for row in bins])
     low, high = np.array([row["interval"] for row in bins], dtype=np.float64).T
-    # A bootstrap interval may leave out its own mean by a hair, and no bar can be shorter than 0.
+    # A bootstrap interval may just miss its mean, and an error bar cannot have a negative length.
     reach = np.maximum(0, [means - low, high - means])
     axes.errorbar(probabilities, means, yerr=reach, **_LINES[0], capsize=4, markersize=6)
     axes.set(xlabel="mean probability of a word", ylabel=f"{name} (x100), 95 % interval")
@@ -172,10 +182,10 @@ def _panel() -> tuple[Figure, Axes]:
 def attention_figure(
     photo: Image.Image, words: Sequence[str], attention: NDArray[np.float32], columns: int = 5
 ) -> Figure:
-    """Draw an upright photograph, and beside it one small multiple a word with its attention.
+    """Draw an upright photograph, then one small copy per word with its attention.
 
     ``attention`` (T, h, w) has a map for each of the T ``words``; see ``overlay``. There are at
-    most ``columns`` panels a row.
+    most ``columns`` panels per row.
     """
     photo = thumbnail(photo, _PHOTO_SIDE)
     columns = min(columns, len(words) + 1)
@@ -210,8 +220,9 @@ def judging_sheet(entries: Sequence[PairOfCaptions]) -> Figure:
         axes.set_axis_off()
     for axes, entry in zip(figure.axes, entries, strict=False):
         axes.imshow(thumbnail(entry.photo, 2 * _PHOTO_SIDE))
-        lines = [textwrap.fill(f"{k}: {text}", 48) for k, text in zip("AB", entry[2:], strict=True)]
-        # As a title, which the layout makes room for.
+        captions = {"A": entry.first, "B": entry.second}
+        lines = [textwrap.fill(f"{label}: {text}", 48) for label, text in captions.items()]
+        # A title, because the layout makes room for it.
         axes.set_title("\n".join([entry.name, *lines]), loc="left", fontsize=13)
     return figure
 
@@ -229,7 +240,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def as_svg(figure: Figure) -> bytes:
-    """A figure as SVG, the same bytes for the same figure; its letters are shapes, not a font."""
+    """A figure as SVG, the same bytes for the same figure; letters are shapes and need no font."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "captioning"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -1,19 +1,19 @@
-"""The second page: what was measured, with the gallery where there is one."""
+"""The second page: how the models scored, with the gallery where there is one."""
 
 from pathlib import Path
 
 import streamlit as st
 
 from captioning.app.results import Result, read_result, read_results
-from captioning.evaluation.report import facts, figure_groups
+from captioning.evaluation.summary import facts, metric_groups
 from captioning.network.checkpoint import SHIPPED_MODEL
 
 RESULTS = Path("results")
 REPORT_HEIGHT = 900  # pixels
 
 
-def known() -> list[Result]:
-    """The evaluation of the model that ships, and those made here."""
+def available_results() -> list[Result]:
+    """The evaluation of the model that ships, then those made here."""
     shipped = read_result(
         SHIPPED_MODEL.with_name("results.json"),
         "The model that ships",
@@ -22,29 +22,34 @@ def known() -> list[Result]:
     return [*([shipped] if shipped else []), *read_results(RESULTS)]
 
 
-def show_figures(result: Result) -> None:
-    """All figures in tables, with their intervals."""
-    st.caption(" · ".join(facts(result.figures)))
-    for heading, rows in figure_groups(result.figures).items():
+def show_metrics(result: Result) -> None:
+    """Show all metrics in tables, with their intervals."""
+    st.caption(" · ".join(facts(result.content)))
+    for heading, rows in metric_groups(result.content).items():
         st.subheader(heading, anchor=False)
         st.table(
             [
-                {"Figure": row.name, "Value": row.value, "95 % interval": row.interval}
+                {
+                    "Metric": row.name,
+                    "Value": row.value,
+                    "95 % interval": row.interval,
+                    "Unit": row.unit,
+                }
                 for row in rows
             ],
             hide_index=True,
         )
-    st.caption(f"Made by `{result.figures['command']}`")
+    st.caption(f"Made by `{result.content['command']}`")
 
 
 def show_report(result: Result) -> None:
-    """The report with its gallery, or how to make one."""
+    """Show the report with its gallery, or how to make one."""
     if result.report is None:
-        st.info("`python bleu_scorer.py` writes a page with a gallery of photographs here.")
+        st.info("To get a report with a gallery of photographs, run `python bleu_scorer.py`.")
         return
     st.iframe(result.report, height=REPORT_HEIGHT, alt=f"Report of {result.title}")
     st.download_button(
-        "The report as one file",
+        "Download the report",
         result.report.read_bytes(),
         result.report.name,
         "text/html",
@@ -56,15 +61,15 @@ def show_report(result: Result) -> None:
 def main() -> None:
     """Lay out the page."""
     st.title("How well does it do?", anchor=False)
-    results = known()
+    results = available_results()
     if not results:
-        st.info("Nothing has been measured here yet: `python bleu_scorer.py` does.")
+        st.info("There are no results yet. To score a model, run `python bleu_scorer.py`.")
         return
-    place: int = st.selectbox(
-        "Evaluation", range(len(results)), format_func=lambda place: results[place].title
+    index: int = st.selectbox(
+        "Evaluation", range(len(results)), format_func=lambda index: results[index].title
     )
-    figures, gallery = st.tabs(["Figures", "Report and gallery"])
-    with figures:
-        show_figures(results[place])
-    with gallery:
-        show_report(results[place])
+    metrics, report = st.tabs(["Metrics", "Report and gallery"])
+    with metrics:
+        show_metrics(results[index])
+    with report:
+        show_report(results[index])

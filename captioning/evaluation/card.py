@@ -1,140 +1,237 @@
-"""The model card: what a checkpoint is, from its provenance and its scores."""
+"""The model card, from a checkpoint's provenance and its scores; and the README's scores."""
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from captioning.data.images import ImageConfig
 from captioning.errors import CaptioningError
+from captioning.evaluation.catalogue import NEXT_WORD, REPORTED, metric, names_under
+from captioning.evaluation.summary import split_name
 from captioning.network.checkpoint import Checkpoint
+from captioning.network.config import ModelConfig
 
-# The figures of a result, in the order in which they are shown.
-FIGURES = (
-    "BLEU-1",
-    "BLEU-2",
-    "BLEU-3",
-    "BLEU-4",
-    "ROUGE-L",
-    "CIDEr-D",
-    "caption F1",
-    "loss",
-    "perplexity",
-    "accuracy",
-    "accuracy top-5",
-    "F1 macro",
-    "F1 weighted",
+CARD_METRICS = (*REPORTED, "caption F1", *names_under(NEXT_WORD))
+README_BEGIN = "<!-- figures: written by make results -->"
+README_END = "<!-- end of figures -->"
+_NOT_RECORDED = "not recorded"
+_WIDTH = 100  # characters per line
+
+_INTRODUCTION = """
+It takes a photograph and writes a sentence, with a map for each word of where the model looked.
+Encoder: ResNet-50 with frozen batch norm, a grid of {side} x {side} locations with 2,048 channels.
+Decoder: an LSTM of width {width} with additive attention, after Xu et al., "Show, Attend and Tell"
+(ICML 2015). {parameters:.1f} million weights, stored as float16; vocabulary of {words:,} words."""
+
+_SCORES = """
+The captions were decoded freely and scored against all references; BLEU, ROUGE-L and CIDEr-D follow
+the coco-caption definitions. Loss, perplexity, accuracy and the two averages of F1 are of the next
+word, given the true words before it. Intervals are from a bootstrap over the photographs."""
+
+# What is true only of models trained on Flickr8k.
+_FLICKR8K_DATA = (
+    'Flickr8k is by M. Hodosh, P. Young, J. Hockenmaier, "Framing Image Description as a Ranking '
+    'Task", JAIR 47, 2013; it has five captions per photograph.',
+    "The photographs of Flickr8k belong to their Flickr authors and were released for research; "
+    "none is in this repository. The code is under the MIT licence, and so are the weights as far "
+    "as they are ours to license; whoever uses them commercially should judge what the terms of "
+    "the photographs mean for a model trained on them.",
+)
+_FLICKR8K_LIMITS = (
+    "Flickr8k has some six thousand training photographs, of people and dogs, mostly outdoors. "
+    "Other things get the nearest words it has: a cup of coffee may be called a dog, a chart a man "
+    "in a shirt.",
+    "It reads no text, counts poorly, and confuses colours and sports.",
+    "English only.",
+)
+_FLICKR8K_BIASES = (
+    "The captions of Flickr8k are those of crowd workers of 2010 to 2013 and carry their habits: "
+    "people are described by sex, age and sometimes skin or origin as a stranger guessed them. "
+    '"Man" is said more often than "woman", even where neither can be seen.',
+    "The photographs of Flickr8k come from a few Flickr groups, and show mostly North American and "
+    "European life.",
 )
 
-_TEMPLATE = """\
-# Model card: {name}
+# What is true of every model.
+_LIMITS = (
+    "It always answers, even about what it does not know: a fluent sentence is no sign of a "
+    "correct one.",
+    "The photograph is squeezed into {size} x {size} pixels, so small things and extreme shapes "
+    "are lost.",
+    "The maps show where the attention was, on a coarse grid; they do not prove why a word was "
+    "said.",
+    "Captions have 1 to {max_words} words, all of them from its vocabulary.",
+)
+_USE = (
+    "Do not use it to identify, sort or judge people, nor where a wrong description does harm. As "
+    "alt text its captions are drafts to be read by a person."
+)
+_UNKNOWN_TERMS = (
+    "The terms of {which} photographs are not known to this program: add them before you pass the "
+    "model on."
+)
+_UNKNOWN_BIASES = (
+    "The biases of {which} photographs and their captions are not known to this program: add them "
+    "before you pass the model on."
+)
 
-This file is written by `make results`; do not edit it.
 
-A photograph goes in; a sentence comes out, together with where the model looked for each word.
-Encoder: ResNet-50 with frozen batch norm, a grid of 7 x 7 locations with 2,048 channels. Decoder:
-an LSTM of width {decoder_dim} with additive attention, after Xu et al., "Show, Attend and Tell"
-(ICML 2015). {parameters:.1f} million weights, stored as float16; vocabulary of {words:,} words.
+@dataclass(frozen=True)
+class _Origin:
+    """What a checkpoint says about how it was made.
 
-## Figures
+    ``data`` describes what it was trained on, oldest first, each only once.
+    """
 
-{images:,} photographs of the Flickr8k {split} split, none of them trained on; beam {beam}, length
-penalty {length_penalty}. BLEU, ROUGE-L and CIDEr-D by the coco-caption definitions, of freely
-decoded captions against all references, x100. Accuracy and F1 are of the next word when the words
-before it are given (%); loss is in nats a token.
+    encoder: str
+    data: tuple[str, ...]
+    stages: tuple[Mapping[str, Any], ...]
 
-| {header} |
-|{rule}|
-| {values} |
-| {intervals} |
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "_Origin":
+        provenance = checkpoint.provenance
+        stages = [stage for stage in provenance.get("stages", ()) if isinstance(stage, Mapping)]
+        data = [provenance.get("data"), *(stage.get("data") for stage in stages)]
+        return cls(
+            str(provenance.get("encoder", "Not recorded")),
+            tuple(dict.fromkeys(str(each) for each in data if each)),
+            tuple(stages),
+        )
 
-The second row holds 95 % bootstrap intervals over the photographs.
+    @property
+    def has_flickr8k(self) -> bool:
+        return any("Flickr8k" in each for each in self.data)
 
-Made by `{command}`, of the file with SHA-256 `{sha256}`; all figures are in results.json.
-
-## Data
-
-- Trained on {training_images:,} photographs with five captions each, of Flickr8k (M. Hodosh,
-  P. Young, J. Hockenmaier, "Framing Image Description as a Ranking Task", JAIR 47, 2013):
-  {data}.
-- The best epoch was chosen by CIDEr-D on the development split.
-- The photographs belong to their Flickr authors and were released for research; none is in this
-  repository. The code is under the MIT licence, and so are the weights as far as they are ours to
-  license; whoever uses them commercially should judge for themselves what the terms of the
-  photographs mean for a model trained on them.
-
-## Initial weights of the encoder
-
-{encoder}.
-
-## Training
-
-{stages}
-
-## Limits
-
-- It was trained on some six thousand photographs of people and dogs, mostly out of doors. Other
-  things get the nearest words it has: a cup of coffee may be called a dog, a chart a man in a
-  shirt.
-- It reads no text, counts poorly, confuses colours and sports, and says nothing of what it does not
-  know: it always answers, and a fluent sentence is no sign of a right one.
-- The photograph is squeezed into 224 x 224 pixels, so small things and extreme shapes are lost.
-- The maps show where the attention was, on a coarse grid; they are no proof of why a word was said.
-- English only; captions of 1 to 30 words.
-
-## Biases
-
-- The captions are those of crowd workers of 2010 to 2013 and carry their habits: people are named
-  by sex, age and sometimes skin or origin as a stranger guessed them. "Man" is said more often than
-  "woman", also where neither can be seen.
-- The photographs come from a few Flickr groups, and show mostly North American and European life.
-- Do not use it to identify, sort or judge people, nor where a wrong description does harm. As alt
-  text its captions are drafts to be read by a person.
-"""
+    @property
+    def unknown(self) -> str:
+        """Which of the photographs this program knows nothing about: "", "the", "the other"."""
+        if self.data and all("Flickr8k" in each for each in self.data):
+            return ""
+        return "the other" if self.has_flickr8k else "the"
 
 
 def model_card(checkpoint: Checkpoint, result: Mapping[str, Any]) -> str:
     """Write the card of a checkpoint in Markdown; ``result`` is what ``bleu_scorer.py`` wrote."""
-    shown = [name for name in FIGURES if name in result["metrics"]]
-    weights = checkpoint.weights.values()
-    return _TEMPLATE.format(
-        name=result["model"],
-        decoder_dim=checkpoint.model.decoder_dim,
-        parameters=sum(weight.numel() for weight in weights) / 1e6,
+    origin = _Origin.of(checkpoint)
+    sections = {
+        f"# Model card: {result['model']}": _introduction(checkpoint),
+        "## Scores": _scores(checkpoint, result),
+        "## Data": _data(checkpoint, origin),
+        "## Initial weights of the encoder": [f"{origin.encoder}."],
+        "## Training": ["\n".join(map(_stage, origin.stages)) or "Not recorded."],
+        "## Limits": [_items(_limits(checkpoint, origin))],
+        "## Biases": [_items(_biases(origin))],
+    }
+    parts = [part for heading, parts in sections.items() for part in (heading, *parts)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _introduction(checkpoint: Checkpoint) -> list[str]:
+    text = _INTRODUCTION.format(
+        side=grid_side(checkpoint.images, checkpoint.model),
+        width=checkpoint.model.decoder_dim,
+        parameters=sum(weight.numel() for weight in checkpoint.weights.values()) / 1e6,
         words=len(checkpoint.vocabulary),
-        images=result["images"],
-        split={"dev": "development"}.get(result["split"], result["split"]),
-        beam=result["beam"],
-        length_penalty=result["length penalty"],
-        header=" | ".join(shown),
-        rule="---|" * (len(shown) - 1) + "---",
-        values=" | ".join(f"{result['metrics'][name]:.2f}" for name in shown),
-        intervals=" | ".join(_interval(result["intervals"].get(name)) for name in shown),
-        command=result["command"],
-        sha256=result["sha256"],
-        training_images=len(checkpoint.training_images),
-        data=checkpoint.provenance["data"],
-        encoder=checkpoint.provenance["encoder"],
-        stages="\n".join(_stage(stage) for stage in checkpoint.provenance["stages"]),
     )
+    return ["Written by `python bleu_scorer.py --publish`, which overwrites it.", _paragraph(text)]
 
 
-def _interval(ends: Sequence[float] | None) -> str:
-    return "-" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}"
+def grid_side(images: ImageConfig, model: ModelConfig) -> int:
+    """The number of rows, and of columns, of the encoder's grid.
+
+    ResNet-50 halves the side five times, rounding up; but the original network's pooling, the
+    second of them, rounds down.
+    """
+    halved = -(-images.size // 2)
+    quartered = max(1, halved // 2) if model.stride_in_1x1 else -(-halved // 2)
+    return -(-quartered // 8)
+
+
+def _scores(checkpoint: Checkpoint, result: Mapping[str, Any]) -> list[str]:
+    photographs = f"{result['images']:,} photographs of the {split_name(result)}"
+    if "split source" in result:
+        photographs += f" ({result['split source']})"
+    if "references per image" in result:
+        photographs += f", {result['references per image']} references each"
+    if checkpoint.training_images:  # the scorer refuses those that are recorded there
+        photographs += ", none of which it was trained on"
+    search = (
+        f"beam {result['beam']}, length penalty {result['length penalty']}, at most "
+        f"{checkpoint.decoding.max_words} words"
+    )
+    return [
+        _paragraph(f"{photographs}; {search}. {_SCORES}"),
+        "\n".join(_table(result)),
+        f"Made by `{result['command']}`, of the file with SHA-256 `{result['sha256']}`; all "
+        "metrics are in results.json.",
+    ]
+
+
+def _table(result: Mapping[str, Any]) -> Iterator[str]:
+    yield "| Metric | Value | 95 % interval | Unit |"
+    yield "|---|---|---|---|"
+    for each in map(metric, CARD_METRICS):
+        if each.name in result["metrics"]:
+            ends = result["intervals"].get(each.name)
+            interval = each.format_interval(ends) if ends else "-"
+            value = each.format(result["metrics"][each.name])
+            yield f"| {each.name} | {value} | {interval} | {each.unit or '-'} |"
+
+
+def _data(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
+    if count := len(checkpoint.training_images):
+        about = "; then ".join(origin.data) or "which ones is not recorded"
+        items = [f"Trained on {count:,} photographs: {about}."]
+    else:
+        items = ["The photographs it was trained on are not recorded."]
+    if origin.stages:
+        items.append("The best epoch was chosen by CIDEr-D on the development split.")
+    if origin.has_flickr8k:
+        items += _FLICKR8K_DATA
+    if origin.unknown:
+        items.append(_UNKNOWN_TERMS.format(which=origin.unknown))
+    return [_items(items)]
+
+
+def _limits(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
+    known = _FLICKR8K_LIMITS if origin.has_flickr8k else ()
+    size, max_words = checkpoint.images.size, checkpoint.decoding.max_words
+    return [*known, *(limit.format(size=size, max_words=max_words) for limit in _LIMITS)]
+
+
+def _biases(origin: _Origin) -> list[str]:
+    known = _FLICKR8K_BIASES if origin.has_flickr8k else ()
+    unknown = [_UNKNOWN_BIASES.format(which=origin.unknown)] if origin.unknown else []
+    return [*known, *unknown, _USE]
 
 
 def _stage(stage: Mapping[str, Any]) -> str:
     """One stage of training: its command and settings."""
-    settings = ", ".join(f"{name} {value}" for name, value in stage["config"].items())
-    return f"- {stage['stage']}: `{stage['command']}`\n  ({settings}; torch {stage['torch']})"
+    settings = ", ".join(f"{name} {value}" for name, value in stage.get("config", {}).items())
+    versions = f"torch {stage.get('torch', _NOT_RECORDED)}"
+    name, command = stage.get("stage", "a stage"), stage.get("command", _NOT_RECORDED)
+    return f"- {name}: `{command}`\n  ({f'{settings}; ' if settings else ''}{versions})"
 
 
-README_BEGIN = "<!-- figures: written by make results -->"
-README_END = "<!-- end of figures -->"
-_README_ROWS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D", "METEOR")
+def _paragraph(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        " ".join(text.split()),
+        _WIDTH,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _items(texts: Sequence[str]) -> str:
+    return "\n".join(_paragraph(f"- {text}", indent="  ") for text in texts)
 
 
 def with_results(readme: str, result: Mapping[str, Any]) -> str:
-    """The README with the figures of ``result`` between its marks.
+    """Return the README with the scores of ``result`` between its marks.
 
-    Raises ValueError when the marks are gone.
+    Raises CaptioningError when the marks are missing.
     """
     before, begin, rest = readme.partition(README_BEGIN)
     _, end, after = rest.partition(README_END)
@@ -142,31 +239,48 @@ def with_results(readme: str, result: Mapping[str, Any]) -> str:
         raise CaptioningError(
             f"README.md lacks the marks {README_BEGIN} and {README_END}; put them back"
         )
-    return f"{before}{begin}\n{_readme_section(result)}\n{end}{after}"
+    return f"{before}{begin}\n\n{_readme_section(result)}\n\n{end}{after}"
 
 
 def _readme_section(result: Mapping[str, Any]) -> str:
-    metrics, intervals = result["metrics"], result["intervals"]
-    shown = [name for name in _README_ROWS if name in metrics]
+    shown = [metric(name) for name in REPORTED if name in result["metrics"]]
     cells = [
-        f"{metrics[name]:.1f} ({intervals[name][0]:.1f} to {intervals[name][1]:.1f})"
-        for name in shown
+        f"{each.format(result['metrics'][each.name])} "
+        f"({each.format_interval(result['intervals'][each.name])})"
+        for each in shown
     ]
-    low, high = result["attention"]["interval"]
-    split = {"dev": "development"}.get(result["split"], result["split"])
-    return f"""
-{result["images"]:,} photographs of the {split} split, beam {result["beam"]}; in brackets the 95 %
-interval over photographs:
+    photographs = f"{result['images']:,} photographs of the {split_name(result)}"
+    table = [" | ".join(each.name for each in shown), " | ".join(cells)]
+    return "\n\n".join(
+        [
+            _paragraph(
+                f"{photographs}, beam {result['beam']}; in brackets the 95 % interval over "
+                "photographs:"
+            ),
+            f"| {table[0]} |\n|{'---|' * len(shown)}\n| {table[1]} |",
+            _paragraph(" ".join(_remarks(result))),
+            f"Made by `{result['command']}`; all metrics are in "
+            "[results.json](model/results.json).",
+        ]
+    )
 
-| {" | ".join(shown)} |
-|{"---|" * len(shown)}
-| {" | ".join(cells)} |
 
-Taking away the places that a word looked at costs it {result["attention"]["faithfulness"]:.2f}
-nats more ({low:.2f} to {high:.2f}) than taking away others. {metrics["new captions"]:.0f} % of the
-captions are in no training caption, {metrics["most frequent caption"]:.1f} % of the photographs
-get the most frequent one, and {metrics["CHAIR-s"]:.0f} % of the captions name an object that none
-of the five references names.
-
-Made by `{result["command"]}`; all figures are in [results.json](model/results.json).
-"""
+def _remarks(result: Mapping[str, Any]) -> Iterator[str]:
+    """What else is worth a sentence, as far as it was measured."""
+    metrics = result["metrics"]
+    if "attention" in result:
+        faithfulness, section = metric("faithfulness"), result["attention"]
+        yield (
+            "Without the image features at the locations that a word looked at most, it loses "
+            f"{faithfulness.format(section['faithfulness'])} nats "
+            f"({faithfulness.format_interval(section['interval'])}) more than without as many "
+            "random ones."
+        )
+    sentences = {
+        "new captions": "{} % of the captions are not among the training captions.",
+        "most frequent caption": "{} % of the photographs get the most frequent caption.",
+        "CHAIR-s": "{} % of the captions name an object that no reference names.",
+    }
+    for name, sentence in sentences.items():
+        if name in metrics:
+            yield sentence.format(metric(name).format(metrics[name]))

@@ -382,7 +382,7 @@ def test_the_evaluation_shows_the_shipped_models_figures(monkeypatch, tmp_path):
     shown = opened_at("evaluation")
     assert not shown.exception
     figures = json.loads(SHIPPED_MODEL.with_name("results.json").read_text())
-    rows = {row["Figure"]: row for table in shown.table for row in table.value.to_dict("records")}
+    rows = {row["Metric"]: row for table in shown.table for row in table.value.to_dict("records")}
     for name in ("BLEU-4", "CIDEr-D", "ROUGE-L"):
         assert rows[name]["Value"] == f"{figures['metrics'][name]:.1f}"
     assert "bleu_scorer.py" in shown.info[0].value  # no gallery here yet

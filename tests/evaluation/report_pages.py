@@ -1,0 +1,153 @@
+"""What the tests of the report share: a strict reader of pages, results and entries to show."""
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from captioning.evaluation.report import report_html
+from captioning.evaluation.report_gallery import Entry
+
+VOID = {"meta", "img", "input", "wbr", "br", "link", "hr"}
+WORDS = ("a", "man", "'s", "dog")
+
+
+class Page(HTMLParser):
+    """A page read strictly: every element that is opened is closed, in order."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.open, self.text, self.raw = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        assert len(dict(attrs)) == len(attrs), f"an attribute twice: {attrs}"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        (self.raw if self.open and self.open[-1] in ("script", "style") else self.text).append(data)
+
+    def all(self, tag):
+        """The attributes of every element of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def of_class(self, name):
+        """The attributes of every element of a class."""
+        return [a for _, a in self.elements if name in (a.get("class") or "").split()]
+
+    @property
+    def sections(self):
+        return [attributes["id"] for attributes in self.all("section")]
+
+    @property
+    def words(self):
+        """All that can be read, with single spaces."""
+        return " ".join(" ".join(self.text).split())
+
+
+def minimal(**extra):
+    """A result with what must be there."""
+    return {
+        "name": "base_dev",
+        "metrics": {"CIDEr-D": 53.149, "BLEU-4": 21.993},
+        "images": 1000,
+        "split": "dev",
+        "command": "python bleu_scorer.py",
+    } | extra
+
+
+def full():
+    """A result with all there may be."""
+    metrics = {"CIDEr-D": 53.149, "BLEU-4": 21.993, "loss": 2.7898, "CHAIR-s": 24.61, "odd": 3.14}
+    ends = {"CIDEr-D": [50.04, 56.36]}
+    of_beam = {
+        "metrics": {"CIDEr-D": 51.72, "BLEU-4": 20.83},
+        "intervals": {"CIDEr-D": [48.1, 54.9]},
+    }
+    compared = {
+        "this": 53.1,
+        "other": 50.2,
+        "difference": 2.9,
+        "interval": [-0.4, 6.1],
+        "p": 0.0312,
+    }
+    return minimal(
+        metrics=metrics,
+        intervals=ends,
+        system="The model base.pth with beam 3",
+        model="base.pth",
+        sha256="a5da1969",
+        date="2026-11-24",
+        beam=3,
+        versions={"torch": "2.4.1"},
+        notes=["METEOR needs Java."],
+        **{"length penalty": 0.7, "references per image": 5, "split source": "the official split"},
+        **{
+            "four references": {
+                "metrics": {"CIDEr-D": 49.4},
+                "intervals": {"CIDEr-D": [46.1, 52.8]},
+            }
+        },
+        attention={
+            "faithfulness": 0.4123,
+            "interval": [0.3612, 0.4713],
+            "drop": 0.5317,
+            "drop at random places": 0.1194,
+            "entropy": 2.9137,
+            "greatest entropy": 3.8918,
+            "words": 4312,
+        },
+        calibration={
+            "of": "CIDEr-D",
+            "rank correlation": 0.4123,
+            "interval": [0.36, 0.46],
+            "bins": [{"probability": 0.314, "CIDEr-D": 44.7, "interval": [40, 49], "images": 97}],
+        },
+        beams=[{"beam": 1, **of_beam}],
+        against={"name": "The nearest photograph", "metrics": {"CIDEr-D": compared}},
+    )
+
+
+def entry(**changes):
+    """A photograph of the gallery."""
+    attention = np.zeros((len(WORDS), 7, 7), np.float32)
+    attention[:, 2, 3] = 1
+    given = Entry(
+        groups=("best", "random"),
+        name="photo.jpg",
+        photo=Image.new("RGB", (640, 320), "red"),
+        caption="A man's dog.",
+        references=("a dog of a man", "a brown dog"),
+        scores={"CIDEr-D": 101.26, "BLEU-4": 31.4, "log-probability": -9.876},
+        words=WORDS,
+        attention=attention,
+    )
+    return replace(given, **changes)
+
+
+def plot():
+    """A small plot."""
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot([1, 2])
+    return figure
+
+
+def everything():
+    """A report with everything, as HTML."""
+    plots = {key: plot() for key in ("scores", "lengths", "reliability", "beams")}
+    return report_html(full(), [entry(), entry(photo=None, hallucinated=("dog",))], plots)
+
+
+def page(result=None, entries=(), plots=None):
+    """The page of a result."""
+    return Page(report_html(result or minimal(), entries, plots or {}))

@@ -1,0 +1,178 @@
+"""card.py: the card says what the checkpoint and the result say, and no more."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from captioning.data.images import ImageConfig
+from captioning.errors import CaptioningError
+from captioning.evaluation.card import (
+    README_BEGIN,
+    README_END,
+    grid_side,
+    model_card,
+    with_results,
+)
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
+from captioning.network.config import DecodeConfig, ModelConfig
+from captioning.network.encoder import resnet50
+
+OTHER = "a split by the hash of each name: 80 train, 10 dev, 10 test photographs"
+FLICKR8K = "the official Flickr8k split: 6,091 train, 1,000 dev, 0 test photographs"
+# What is true of the model that ships, and of no model trained on other photographs.
+SHIPPED_ONLY = ("Flickr", "five", "crowd workers", "cup of coffee", "MIT licence", "224", "7 x 7")
+
+
+def result(**extra):
+    """What the scorer writes, as far as the card reads it."""
+    return {
+        "model": "mine.pth",
+        "sha256": "a5da1969",
+        "beam": 2,
+        "length penalty": 0.3,
+        "split": "test",
+        "images": 10,
+        "command": "python bleu_scorer.py --publish --model mine.pth",
+        "metrics": {"BLEU-4": 12.345, "loss": 3.21044, "CHAIR-s": 4.0},
+        "intervals": {"BLEU-4": [10.0, 14.444]},
+        "split source": "a split by the hash of each name",
+        "references per image": "2 to 3",
+    } | extra
+
+
+@pytest.fixture
+def trained(checkpoint):
+    """A checkpoint trained on photographs that are not Flickr8k's."""
+    stage = {
+        "stage": "decoder",
+        "command": "python main.py --stage decoder",
+        "config": {"epochs": 3, "seed": 1},
+        "torch": "2.4.1",
+        "data": OTHER,
+    }
+    return replace(
+        checkpoint,
+        decoding=DecodeConfig(beam=4, max_words=12),
+        provenance={"encoder": "somebody's ResNet-50", "data": OTHER, "stages": [stage]},
+    )
+
+
+def text_of(card):
+    """The card's text without its line breaks."""
+    return " ".join(card.split())
+
+
+def test_a_card_of_other_data_says_nothing_of_flickr8k(trained):
+    card = text_of(model_card(trained, result()))
+    assert [word for word in SHIPPED_ONLY if word in card] == []
+    assert "The terms of the photographs are not known to this program: add them" in card
+    assert "The biases of the photographs and their captions are not known to this program" in card
+
+
+def test_a_card_says_what_the_checkpoint_and_the_result_say(trained):
+    card = text_of(model_card(trained, result()))
+    for expected in (
+        "# Model card: mine.pth",
+        "a grid of 2 x 2 locations",
+        "LSTM of width 40",
+        "vocabulary of 16 words",
+        "10 photographs of the test split (a split by the hash of each name), 2 to 3 references "
+        "each, none of which it was trained on; beam 2, length penalty 0.3, at most 12 words.",
+        "| BLEU-4 | 12.3 | 10.0 to 14.4 | x100 |",
+        "| loss | 3.210 | - | nats per token |",
+        "`python bleu_scorer.py --publish --model mine.pth`",
+        "`a5da1969`",
+        f"Trained on 2 photographs: {OTHER}.",
+        "somebody's ResNet-50.",
+        "- decoder: `python main.py --stage decoder` (epochs 3, seed 1; torch 2.4.1)",
+        "squeezed into 64 x 64 pixels",
+        "Captions have 1 to 12 words",
+    ):
+        assert expected in card, expected
+
+
+def test_a_card_of_flickr8k_has_its_citation_terms_limits_and_biases(trained):
+    card = text_of(model_card(replace(trained, provenance={"data": FLICKR8K}), result()))
+    for expected in ("M. Hodosh", "released for research", "people and dogs", "crowd workers"):
+        assert expected in card
+    assert "not known to this program" not in card
+
+
+def test_a_card_of_a_model_adapted_to_other_data_says_both(trained):
+    provenance = {**trained.provenance, "data": FLICKR8K}
+    card = text_of(model_card(replace(trained, provenance=provenance), result()))
+    assert f"{FLICKR8K}; then {OTHER}." in card
+    assert "M. Hodosh" in card
+    assert "The terms of the other photographs are not known to this program" in card
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        {},
+        {"seed": 1, "stages": ["first"]},
+        {"stages": [{}]},
+        {"stages": [{"stage": "decoder", "command": "python main.py"}]},
+    ],
+)
+def test_a_checkpoint_that_says_little_gets_a_card_that_says_so(checkpoint, provenance):
+    bare = replace(checkpoint, provenance=provenance, training_images=frozenset())
+    card = text_of(model_card(bare, result()))
+    assert "The photographs it was trained on are not recorded." in card
+    assert "none of which it was trained on" not in card
+    assert "not known to this program" in card
+    assert "Flickr" not in card
+
+
+@pytest.mark.parametrize("size", [32, 64, 100, 224, 225, 250, 288])
+@pytest.mark.parametrize("stride_in_1x1", [False, True])
+def test_the_grid_is_that_of_the_network(size, stride_in_1x1):
+    with torch.device("meta"):
+        grid = resnet50(stride_in_1x1)(torch.empty(1, 3, size, size))
+    model = ModelConfig(10, stride_in_1x1=stride_in_1x1)
+    assert grid.shape[2:] == (grid_side(ImageConfig(size), model),) * 2
+
+
+# The model that ships ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped_result():
+    return json.loads(SHIPPED_MODEL.with_name("results.json").read_text(encoding="utf-8"))
+
+
+def test_the_card_of_the_model_that_ships_knows_its_data(shipped_result):
+    card = text_of(model_card(Checkpoint.load(SHIPPED_MODEL), shipped_result))
+    assert [word for word in SHIPPED_ONLY if word not in card] == []
+    assert "| METEOR | 21.7 | 21.1 to 22.3 | x100 |" in card
+    assert "6,091 photographs" in card
+    assert "not recorded" not in card
+    assert "not known" not in card
+
+
+def test_the_readme_gets_the_scores_between_its_marks(shipped_result):
+    readme = f"before\n{README_BEGIN}\nold\n{README_END}\nafter\n"
+    text = with_results(readme, shipped_result)
+    assert text.startswith(f"before\n{README_BEGIN}\n\n1,000 photographs of the development split")
+    assert text.endswith(f"\n\n{README_END}\nafter\n")
+    assert "| 61.6 (57.9 to 65.7) |" in text
+    assert "0.056 nats (0.049 to 0.063) more" in text_of(text)
+    assert "45.4 % of the captions name an object that no reference names" in text_of(text)
+    assert "old" not in text
+    assert with_results(text, shipped_result) == text
+
+
+def test_the_readme_does_without_what_was_not_measured(shipped_result):
+    kept = {"BLEU-4": shipped_result["metrics"]["BLEU-4"]}
+    part = {k: v for k, v in shipped_result.items() if k != "attention"} | {"metrics": kept}
+    text = with_results(f"{README_BEGIN}{README_END}", part)
+    assert "| BLEU-4 |\n" in text
+    assert "nats" not in text
+
+
+@pytest.mark.parametrize("readme", ["", README_BEGIN, README_END, f"{README_END}{README_BEGIN}"])
+def test_a_readme_without_its_marks_is_refused_in_a_sentence(readme, shipped_result):
+    with pytest.raises(CaptioningError, match=r"README\.md lacks the marks"):
+        with_results(readme, shipped_result)
