@@ -1,6 +1,6 @@
 """Train the captioner: python main.py
 
-The recipe below trains a model like the one that ships, whose own history is in model/README.md.
+The recipe below trains a model like the one that ships, whose history is in model/README.md.
 Change it here, or override it by flags: python main.py --help lists them.
 """
 

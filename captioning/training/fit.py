@@ -60,7 +60,7 @@ class Run:
 
 
 def fit(network: CaptioningModel, task: Task, config: TrainConfig, run: Run) -> list[Record]:
-    """Train for ``config.epochs``, or until ``patience`` epochs bring nothing better.
+    """Train for ``config.epochs``, or until ``patience`` epochs in a row bring no better one.
 
     An interrupted run resumes from ``run.resume``, if it still exists, and ends as an
     uninterrupted one would, on a CPU bit for bit. Returns one record per epoch.

@@ -17,9 +17,12 @@ Value: TypeAlias = int | float | str
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines the result of a training run."""
+    """Everything that determines the result of a training run.
 
-    min_count: Annotated[int, "learn the words that occur this often in the training captions"]
+    The annotations of the fields are the help texts of their flags.
+    """
+
+    min_count: Annotated[int, "learn words that occur at least this often in the training captions"]
     caption_words: Annotated[int, "cut training captions after this many words"]
     image_size: Annotated[int, "side of the square that photographs are resized to, in pixels"]
     embedding_dim: Annotated[int, "size of a word's embedding"]

@@ -10,7 +10,7 @@ from captioning.training.records import say
 
 
 def by_cider_then_loss(figures: Mapping[str, float]) -> tuple[float, float]:
-    """Ranks figures by CIDEr-D, then by loss: on few photographs several CIDEr-D are equal."""
+    """The rank of figures: CIDEr-D, then the loss, for on few photographs CIDEr-D may be equal."""
     return figures["CIDEr-D"], -figures["loss"]
 
 
@@ -24,7 +24,8 @@ def best_of(made: Sequence[Checkpoint], known: Path) -> Checkpoint:
     candidates = [(name_of(checkpoint), checkpoint) for checkpoint in made]
     if known.exists():
         before = Checkpoint.load(known)
-        if stages_of(before)[: len(stages_of(last))] == stages_of(last):
+        continues = stages_of(before)[: len(stages_of(last))] == stages_of(last)
+        if continues or before.decoding != last.decoding:  # the latter only to say so
             candidates.append((str(known), before))
     comparable = []
     for name, checkpoint in candidates:
@@ -58,4 +59,4 @@ def describe_search(decoding: DecodeConfig) -> str:
 def name_of(checkpoint: Checkpoint) -> str:
     """The last stage of a checkpoint."""
     stages = stages_of(checkpoint)
-    return str(stages[-1].get("stage")) if stages else "the model before it"
+    return str(stages[-1].get("stage", "an unknown stage")) if stages else "the model before it"

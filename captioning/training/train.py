@@ -28,7 +28,7 @@ class NonFiniteLossError(CaptioningError):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How one stage is trained; the annotations are the help texts of the flags.
+    """How one stage is trained; the annotations are the help texts of its flags.
 
     The learning rates rise linearly over the part ``warmup`` of all steps, then fall to 0 along a
     cosine. ``crop``, ``flip`` and ``jitter`` (``AugmentConfig``) matter only while the encoder

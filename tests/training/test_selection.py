@@ -64,9 +64,10 @@ def test_an_older_best_counts_if_it_was_made_from_the_last_by_the_same_search(
     make("other", "finetune", score=20.0).save(known)
     assert best_of([last], known) is last
     assert capsys.readouterr().out == ""
-    make("decoder", "finetune", score=20.0, decoding=OTHER).save(known)
-    assert best_of([last], known) is last
-    assert "best.pth does not count" in capsys.readouterr().out
+    for stage in ("decoder", "other"):
+        make(stage, "finetune", score=20.0, decoding=OTHER).save(known)
+        assert best_of([last], known) is last
+        assert "best.pth does not count" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("figures", [{}, {"CIDEr-D": 9.0}, {"CIDEr-D": "high", "loss": 1.0}])
