@@ -98,7 +98,8 @@ def from_trained_model(
     refuse_other_sizes(flags, model)
     extended = extend_vocabulary(model, training_captions(splits), recipe.min_count)
     added = len(extended.vocabulary) - len(model.vocabulary)
-    say(f"start: {path}; {added:,} new words added to its {len(model.vocabulary):,}")
+    words = "word" if added == 1 else "words"
+    say(f"start: {path}; {added:,} new {words} added to its {len(model.vocabulary):,}")
     return extended
 
 
