@@ -1,4 +1,4 @@
-"""main.py: its flags, what it says of bad input, and one whole run on a dozen small photographs."""
+"""main.py: its flags, its messages, and a whole run on a dozen small photographs."""
 
 import json
 import shutil
@@ -13,57 +13,19 @@ from PIL import Image
 import main
 from captioning.data.splits import hashed_split, name_hash
 from captioning.inference.captioner import Captioner
-from captioning.network.checkpoint import Checkpoint
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
-from captioning.training import train
-from captioning.training.train import TrainConfig
+from captioning.training import fit, pipeline, stages, starts
+from captioning.training.flags import TrainingFlags
+from captioning.training.recipe import BLEND, SETTINGS, STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A value for each flag of the recipe that is valid and not the recipe's own.
-VALUES = {
-    "beam": 2,
-    "length_penalty": 0.5,
-    "max_words": 7,
-    "epochs": 3,
-    "batch_size": 3,
-    "learning_rate": 0.5,
-    "encoder_learning_rate": 0.25,
-    "warmup": 0.5,
-    "weight_decay": 0.125,
-    "label_smoothing": 0.25,
-    "attention_penalty": 0.5,
-    "clip_norm": 3.0,
-    "patience": 9,
-    "crop": 0.5,
-    "flip": 0.25,
-    "jitter": 0.125,
-    "samples": 3,
-    "cross_entropy": 0.75,
-    "precision": "float32",
-    "seed": 77,
-    "min_count": 2,
-    "caption_words": 11,
-    "image_size": 64,
-    "embedding_dim": 8,
-    "attention_dim": 6,
-    "decoder_dim": 7,
-    "dropout": 0.25,
-    "blend": 0.625,
-}
 OWN_FLAGS = {
     *("captions", "images", "skip_bad", "limit", "name", "restart", "stage", "encoder_weights"),
     *("stride_in_1x1", "encoder_source", "cache", "control", "workers", "device", "install"),
     *("init", "resume", "save_every"),
 }
-
-
-PARTS = (
-    "decoding",
-    "search",
-    *main.STAGES,
-    main.ADAPT,
-)  # of the recipe, each with settings of its own
 
 
 def flag(name):
@@ -73,58 +35,41 @@ def flag(name):
 # Flags ------------------------------------------------------------------------------------------
 
 
-def test_every_setting_of_the_recipe_has_a_flag():
-    settings = {
-        field.name
-        for config in (main.Recipe, TrainConfig, DecodeConfig)
-        for field in fields(config)
-        if field.name not in PARTS
-    }
-    assert set(main.RECIPE_FLAGS) == settings == set(VALUES)
-
-
 def test_help_lists_every_flag(capsys):
     with pytest.raises(SystemExit) as stop:
         main.main(["--help"])
     words = capsys.readouterr().out.split()
     assert stop.value.code == 0
-    assert [name for name in (*VALUES, *OWN_FLAGS) if flag(name) not in words] == []
-    assert set(vars(main.parse_arguments([]))) == {*VALUES, *OWN_FLAGS}
+    flags = {action.dest for action in main.build_parser()._actions} - {"help"}
+    assert flags == {*SETTINGS, *OWN_FLAGS}
+    assert [name for name in flags if flag(name) not in words] == []
 
 
-def settings_of(recipe):
-    """Every setting of a recipe by where it is: ("decoder", "epochs") and so on."""
-    found = {}
-    for field in fields(recipe):
-        value = getattr(recipe, field.name)
-        if field.name in PARTS:
-            found |= {(field.name, own.name): getattr(value, own.name) for own in fields(value)}
-        else:
-            found["recipe", field.name] = value
-    return found
+@pytest.mark.parametrize("action", main.build_parser()._actions, ids=lambda action: action.dest)
+def test_every_flag_has_a_help_text_that_names_its_default(action):
+    assert len(action.help.split()) >= 3
+    if action.dest in SETTINGS:
+        assert f"(default: {main.RECIPE.describe(action.dest)})" in action.help
 
 
-def overridden(*arguments):
-    return settings_of(main.override(main.RECIPE, main.parse_arguments(arguments)))
+def test_every_flag_has_a_field():
+    own = {field.name for field in fields(TrainingFlags)}
+    assert own == {*OWN_FLAGS, "settings", "words"}
 
 
-def test_without_flags_the_recipe_holds():
-    assert overridden() == settings_of(main.RECIPE)
-
-
-@pytest.mark.parametrize(("name", "value"), VALUES.items())
-def test_a_flag_changes_the_setting_of_its_name_wherever_it_is_and_nothing_else(name, value):
-    recipe = settings_of(main.RECIPE)
-    expected = {where: value if where[1] == name else own for where, own in recipe.items()}
-    assert overridden(flag(name), str(value)) == expected
-    assert expected != recipe
+def test_the_command_is_the_one_that_was_given(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["main.py", "--name", "from the shell"])
+    assert main.parse_arguments().words == ("--name", "from the shell")
+    given = main.parse_arguments(["--epochs", "3", "--name", "a b"])
+    assert given.command == "python main.py --epochs 3 --name 'a b'"
+    assert given.settings == {"epochs": 3}
 
 
 # A whole run ------------------------------------------------------------------------------------
 
 
-class Place:
-    """A folder with a data set of its own, where main.py is run."""
+class Workspace:
+    """A folder with a data set, where main.py is run."""
 
     def __init__(self, folder, weights):
         self.folder = folder
@@ -136,7 +81,7 @@ class Place:
         self.recipe = [str(x) for k, v in (sizes | options).items() for x in (flag(k), v)]
 
     def draw_photographs(self):
-        """Seven for training, three for development, two for measuring."""
+        """Seven for training, three for development, two for testing."""
         (self.folder / "photos").mkdir()
         random = np.random.default_rng(0)
         missing = {"train": 7, "dev": 3, "test": 2}
@@ -154,12 +99,13 @@ class Place:
         (self.folder / file).write_text("image,caption\n" + "".join(rows))
 
     def run(self, *arguments):
-        """The exit status of main.py; the model that it ships is another one here."""
+        """The exit status of main.py, which must not touch the model that ships."""
         data = ["--captions", "captions.txt", "--images", "photos", "--name", "small"]
         weights = ["--encoder-weights", "resnet50.pth", "--device", "cpu"]
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
-            patch.setattr(main, "SHIPPED_MODEL", self.folder / "model" / main.SHIPPED_MODEL.name)
+            for module in (pipeline, starts):
+                patch.setattr(module, "SHIPPED_MODEL", self.folder / "model" / SHIPPED_MODEL.name)
             return main.main([*data, *weights, *self.recipe, *map(str, arguments)])
 
     def adapt(self, *arguments):
@@ -183,23 +129,23 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, resnet):
+def workspace(tmp_path_factory, resnet):
     folder = tmp_path_factory.mktemp("main")
-    yield Place(folder, resnet.state_dict())
+    yield Workspace(folder, resnet.state_dict())
     shutil.rmtree(folder)  # hundreds of megabytes
 
 
 @pytest.fixture(scope="module")
-def trained(place):
-    """The place after ``main.py --name small``; what the repository's model/ held before."""
+def trained(workspace):
+    """The workspace after ``main.py --name small``; what the repository's model/ held before."""
     before = {path: path.stat().st_mtime_ns for path in ROOT.glob("model/*")}
-    assert place.run() == 0
-    return place, before
+    assert workspace.run() == 0
+    return workspace, before
 
 
 def test_a_run_writes_checkpoints_figures_and_curves(trained):
-    place, _ = trained
-    written = [path for path in place.files() if path.startswith(("runs", "results"))]
+    workspace, _ = trained
+    written = [path for path in workspace.files() if path.startswith(("runs", "results"))]
     assert sorted(path for path in written if "resume" not in path) == [
         "results/metrics/small.jsonl",
         "results/plots/small.png",
@@ -210,19 +156,19 @@ def test_a_run_writes_checkpoints_figures_and_curves(trained):
         "runs/small/refine.pth",
         "runs/small/reinforce.pth",
     ]
-    with Image.open(place.folder / "results" / "plots" / "small.png") as curves:
+    with Image.open(workspace.folder / "results" / "plots" / "small.png") as curves:
         assert curves.format == "PNG"
 
 
 def test_a_run_leaves_the_model_that_ships_alone(trained):
-    place, before = trained
+    workspace, before = trained
     assert {path: path.stat().st_mtime_ns for path in ROOT.glob("model/*")} == before
-    assert not (place.folder / "model").exists()
+    assert not (workspace.folder / "model").exists()
 
 
-def test_each_epoch_has_a_line_with_all_figures(trained):
+def test_each_epoch_has_a_record_with_all_figures(trained):
     lines = trained[0].metrics()
-    assert [(line["stage"], line["epoch"]) for line in lines] == [(s, 1) for s in main.STAGES]
+    assert [(line["stage"], line["epoch"]) for line in lines] == [(s, 1) for s in STAGES]
     promised = {"loss", "accuracy", "accuracy top-5", "F1 macro", "F1 weighted", "caption F1"}
     promised |= {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr-D", "ROUGE-L"}
     for line in lines:
@@ -232,23 +178,25 @@ def test_each_epoch_has_a_line_with_all_figures(trained):
 
 
 def test_the_checkpoint_says_how_it_was_made(trained):
-    place, _ = trained
-    made = Checkpoint.load(place.folder / "runs" / "small" / "finetune.pth")
+    workspace, _ = trained
+    made = Checkpoint.load(workspace.folder / "runs" / "small" / "finetune.pth")
     assert made.images.size == 64
     assert (made.model.embedding_dim, made.model.attention_dim, made.model.decoder_dim) == (8, 6, 7)
     assert set(made.vocabulary.words[4:]) == {"a", "man", "rides", "horse", "0", "1", "fast"}
-    training = [name for name in place.names if hashed_split(name) == "train"]
+    training = [name for name in workspace.names if hashed_split(name) == "train"]
     assert made.training_images == {name_hash(name) for name in training}
     assert [stage["stage"] for stage in made.provenance["stages"]] == ["decoder", "finetune"]
     assert "resnet50.pth" in made.provenance["encoder"]
     assert "7 train, 3 dev, 2 test" in made.provenance["data"]
-    assert dict(made.figures) == place.metrics()[1]["dev"]
+    assert dict(made.figures) == workspace.metrics()[1]["dev"]
+    for stage in made.provenance["stages"]:
+        assert stage["command"].startswith("python main.py --captions captions.txt --images photos")
 
 
 def test_the_encoder_learns_where_the_recipe_says_so(trained, resnet):
     name = "layer4.2.conv3.weight"
     before = resnet.state_dict()[name].half()
-    for stage in main.STAGES:
+    for stage in STAGES:
         weights = Checkpoint.load(trained[0].folder / "runs" / "small" / f"{stage}.pth").weights
         after = weights[f"encoder.stages.{name}"]
         assert torch.equal(after, before) == (stage in ("decoder", "reinforce"))
@@ -256,95 +204,97 @@ def test_the_encoder_learns_where_the_recipe_says_so(trained, resnet):
 
 
 def test_the_blend_lies_between_the_last_two_stages_and_says_so(trained):
-    place, _ = trained
+    workspace, _ = trained
     names = ("refine", "reinforce", "blend")
     first, second, made = (
-        Checkpoint.load(place.folder / "runs" / "small" / f"{name}.pth") for name in names
+        Checkpoint.load(workspace.folder / "runs" / "small" / f"{name}.pth") for name in names
     )
     name, share = "decoder.output_hidden.weight", main.RECIPE.blend
     expected = (1 - share) * first.weights[name].float() + share * second.weights[name].float()
     assert torch.allclose(made.weights[name].float(), expected, atol=1e-3)
     last = made.provenance["stages"][-1]
     assert (last["stage"], last["config"]["share"]) == ("blend", share)
-    assert made.decoding == {"beam": 2, "length_penalty": main.RECIPE.search.length_penalty}
+    assert made.decoding == replace(main.RECIPE.decoding, beam=2)
 
 
 def test_the_best_stage_is_the_result_and_can_caption(trained):
-    place, _ = trained
-    folder = place.folder / "runs" / "small"
-    names = ("best", *main.STAGES, main.BLEND)
+    workspace, _ = trained
+    folder = workspace.folder / "runs" / "small"
+    names = ("best", *STAGES, BLEND)
     best, *stages = (Checkpoint.load(folder / f"{name}.pth") for name in names)
     figures = [stage.figures["CIDEr-D"] for stage in stages]
     assert best.figures["CIDEr-D"] == max(figures)
-    caption = Captioner.load(folder / "best.pth")(place.folder / "photos" / place.names[0])
+    caption = Captioner.load(folder / "best.pth")(workspace.folder / "photos" / workspace.names[0])
     assert set(caption.words) <= {"a", "man", "rides", "horse", "0", "1", "fast"}
 
 
-def test_the_same_command_again_trains_nothing_and_installs_only_when_asked(trained, monkeypatch):
-    place, _ = trained
-    before = place.files()
-    monkeypatch.setattr(train, "train_one_epoch", None)  # a call would fail
-    assert place.run("--install") == 0
-    after = place.files()
+def test_repeating_a_command_trains_nothing_and_installs_only_by_flag(trained, monkeypatch):
+    workspace, _ = trained
+    before = workspace.files()
+    monkeypatch.setattr(fit, "train_one_epoch", None)  # a call would fail
+    assert workspace.run("--install") == 0
+    after = workspace.files()
     written = {path for path in after if after[path] != before.get(path)}
     of_runs = {"runs/small/best.pth", "runs/small/blend.pth"}
-    assert written == of_runs | {f"model/{main.SHIPPED_MODEL.name}"}
-    installed = Checkpoint.load(place.folder / "model" / main.SHIPPED_MODEL.name)
-    assert installed.figures == Checkpoint.load(place.folder / "runs/small/best.pth").figures
-    shutil.rmtree(place.folder / "model")
+    assert written == of_runs | {f"model/{SHIPPED_MODEL.name}"}
+    installed = Checkpoint.load(workspace.folder / "model" / SHIPPED_MODEL.name)
+    assert installed.figures == Checkpoint.load(workspace.folder / "runs/small/best.pth").figures
+    shutil.rmtree(workspace.folder / "model")
 
 
-def test_an_earlier_stage_again_keeps_the_best_of_the_later_ones(trained):
-    place, _ = trained
-    best = place.folder / "runs" / "small" / "best.pth"
+def test_repeating_an_earlier_stage_keeps_the_best_of_the_later_ones(trained):
+    workspace, _ = trained
+    best = workspace.folder / "runs" / "small" / "best.pth"
     before = Checkpoint.load(best)
-    assert place.run("--stage", "decoder") == 0
+    assert workspace.run("--stage", "decoder") == 0
     after = Checkpoint.load(best)
     assert after.figures == before.figures
     assert after.provenance == before.provenance
 
 
-def test_a_later_stage_remembers_what_the_earlier_ones_have_seen(trained):
-    place, _ = trained
-    shutil.copytree(place.folder / "runs" / "small", place.folder / "runs" / "fewer")
+def test_a_later_stage_keeps_the_training_images_of_the_earlier_ones(trained):
+    workspace, _ = trained
+    shutil.copytree(workspace.folder / "runs" / "small", workspace.folder / "runs" / "fewer")
     options = ("--stage", "refine", "--limit", 2, "--name", "fewer", "--restart")
-    assert place.run(*options) == 0
+    assert workspace.run(*options) == 0
     seen = [
-        Checkpoint.load(place.folder / "runs" / "fewer" / f"{stage}.pth").training_images
+        Checkpoint.load(workspace.folder / "runs" / "fewer" / f"{stage}.pth").training_images
         for stage in ("finetune", "refine")
     ]
     assert len(seen[0]) == 7
     assert seen[1] == seen[0]
-    # Measured on other photographs than the stages before, which therefore do not compete.
-    best = Checkpoint.load(place.folder / "runs" / "fewer" / "best.pth")
+    # Scored on other photographs than the stages before, which therefore do not compete.
+    best = Checkpoint.load(workspace.folder / "runs" / "fewer" / "best.pth")
     assert best.provenance["stages"][-1]["data"].endswith("2 train, 2 dev, 2 test photographs")
-    shutil.rmtree(place.folder / "runs" / "fewer")
+    shutil.rmtree(workspace.folder / "runs" / "fewer")
 
 
-@pytest.mark.parametrize("setting", [("--dropout", 0.25), ("--max-words", 9)])
-def test_a_run_of_other_settings_is_not_gone_on_with(trained, capsys, setting):
+@pytest.mark.parametrize(
+    "setting", [("--dropout", 0.25), ("--max-words", 9), ("--length-penalty", 0.0)]
+)
+def test_a_run_of_other_settings_is_not_resumed(trained, capsys, setting):
     assert trained[0].run(*setting) == 1
     assert "--restart" in complaint(capsys)
 
 
-def test_a_run_of_another_recipe_does_not_go_on_where_this_one_was(trained, capsys):
+def test_a_run_of_another_network_is_not_resumed(trained, capsys):
     assert trained[0].run("--decoder-dim", 9) == 1
     assert "--restart" in complaint(capsys)
 
 
-def test_the_second_stage_refuses_other_sizes_than_the_first_one_had(trained, capsys):
+def test_the_second_stage_refuses_other_sizes_than_the_first_ones(trained, capsys):
     assert trained[0].run("--stage", "finetune", "--decoder-dim", 9, "--image-size", 96) == 1
     message = complaint(capsys)
     assert "decoder_dim" in message
     assert "image_size" in message
 
 
-def test_a_trained_model_goes_on_with_captions_of_ones_own(trained, capsys):
-    place, _ = trained
-    before = Checkpoint.load(place.folder / "runs" / "small" / "best.pth")
-    assert place.adapt() == 0
+def test_a_trained_model_continues_on_other_captions(trained, capsys):
+    workspace, _ = trained
+    before = Checkpoint.load(workspace.folder / "runs" / "small" / "best.pth")
+    assert workspace.adapt() == 0
     assert "2 new words" in capsys.readouterr().out
-    after = Checkpoint.load(place.folder / "runs" / "adapted" / "best.pth")
+    after = Checkpoint.load(workspace.folder / "runs" / "adapted" / "best.pth")
     assert after.vocabulary.words == (*before.vocabulary.words, "kite", "zebra")
     assert [stage["stage"] for stage in after.provenance["stages"]][-1] == "adapt"
     assert after.provenance["stages"][:-1] == before.provenance["stages"]
@@ -352,35 +302,127 @@ def test_a_trained_model_goes_on_with_captions_of_ones_own(trained, capsys):
     for name, weight in before.weights.items():
         if name.startswith("encoder"):
             assert torch.equal(after.weights[name], weight)
-    assert Captioner.load(place.folder / "runs" / "adapted" / "best.pth").vocabulary.ids["zebra"]
+    assert Captioner.load(workspace.folder / "runs" / "adapted" / "best.pth").vocabulary.ids[
+        "zebra"
+    ]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["--stage", "decoder"], "--init has a stage"),
-        (["--encoder-weights", "resnet50.pth"], "--init has a stage"),
-        (["--decoder-dim", "9"], "decided otherwise than decoder_dim"),
+        (["--stage", "decoder"], "--init trains its own stage"),
+        (["--encoder-weights", "resnet50.pth"], "--init trains its own stage"),
+        (["--decoder-dim", "9"], "differ from the trained model's: decoder_dim;"),
         (["--init", "nowhere.pth"], "no such model file"),
     ],
 )
-def test_what_does_not_fit_a_trained_model_is_refused(trained, capsys, arguments, said):
+def test_flags_that_do_not_fit_a_trained_model_are_refused(trained, capsys, arguments, message):
     assert trained[0].adapt(*arguments) == 1
-    assert said in capsys.readouterr().err
+    assert message in complaint(capsys)
 
 
-def test_controls_learn_from_what_they_say(trained):
-    place, _ = trained
+def test_controls_train_on_other_features(trained):
+    workspace, _ = trained
     learned = {}
     for control in ([], ["--control", "blind"], ["--control", "no-attention"]):
         options = ("--stage", "decoder", "--limit", 4, "--name", "control", "--restart")
-        assert place.run(*options, *control) == 0
-        made = Checkpoint.load(place.folder / "runs" / "control" / "decoder.pth")
+        assert workspace.run(*options, *control) == 0
+        made = Checkpoint.load(workspace.folder / "runs" / "control" / "decoder.pth")
         learned[tuple(control)] = made.weights["decoder.gate.weight"]
-        shutil.rmtree(place.folder / "runs" / "control")
+        shutil.rmtree(workspace.folder / "runs" / "control")
     first, *others = learned.values()
     assert len(learned) == 3
     assert all(not torch.equal(first, other) for other in others)
+
+
+def train_with_scores(workspace, scores, *arguments):
+    """Run main.py with networks of these CIDEr-D; a higher length penalty adds to every score.
+
+    Returns what the networks were scored with.
+    """
+    remaining, searches = iter(scores), []
+
+    def evaluate(engine, photographs, loader, vocabulary, decoding):
+        searches.append(decoding)
+        evaluation = stages_evaluate(engine, photographs, loader, vocabulary, decoding)
+        score = next(remaining) + 10 * decoding.length_penalty
+        return replace(evaluation, figures={**evaluation.figures, "CIDEr-D": score})
+
+    stages_evaluate = stages.evaluate
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "evaluate", evaluate)
+        assert workspace.run("--limit", 2, *arguments) == 0
+    return searches
+
+
+def test_a_stage_that_loses_by_the_same_search_cannot_win_by_another(workspace, capsys):
+    """Four stages and the blend, which is worse than the fourth stage."""
+    searches = train_with_scores(workspace, [1.0, 2.0, 3.0, 9.0, 5.0], "--name", "search")
+    folder = workspace.folder / "runs" / "search"
+    best = Checkpoint.load(folder / "best.pth")
+    assert [stage["stage"] for stage in best.provenance["stages"]] == list(STAGES)
+    assert len(searches) == 5
+    assert set(searches) == {best.decoding} == {replace(main.RECIPE.decoding, beam=2)}
+    for name in (*STAGES, BLEND):
+        assert Checkpoint.load(folder / f"{name}.pth").decoding == best.decoding
+
+    # The same checkpoints, as if an earlier version had scored them by another search.
+    other = replace(best.decoding, length_penalty=0.0)
+    for name in ("refine", "reinforce", "best"):
+        old = Checkpoint.load(folder / f"{name}.pth")
+        replace(old, decoding=other, figures={**old.figures, "CIDEr-D": 99.0}).save(
+            folder / f"{name}.pth"
+        )
+    capsys.readouterr()
+    train_with_scores(workspace, [1.0], "--name", "search", "--stage", "blend")
+    after = Checkpoint.load(folder / "best.pth")
+    assert after.provenance["stages"][-1]["stage"] == "blend"
+    assert after.decoding == best.decoding
+    printed = capsys.readouterr().out
+    assert "refine does not count for the best" in printed
+    assert "length penalty 0 and" in printed
+    shutil.rmtree(folder)
+
+
+def test_a_continued_model_keeps_the_search_that_it_was_scored_with(trained):
+    workspace, _ = trained
+    assert workspace.adapt("--name", "searched", "--beam", 3, "--length-penalty", 0.25) == 0
+    after = Checkpoint.load(workspace.folder / "runs" / "searched" / "best.pth")
+    assert after.decoding == DecodeConfig(beam=3, length_penalty=0.25, max_words=30)
+
+
+@pytest.mark.parametrize(
+    "provenance", [{}, {"stages": []}, {"stages": "none"}, {"stages": [{}, "first"]}]
+)
+def test_checkpoints_of_unknown_provenance_can_be_continued(trained, provenance):
+    workspace, _ = trained
+    runs = workspace.folder / "runs"
+    shutil.copytree(runs / "small", runs / "foreign")
+    foreign = replace(Checkpoint.load(runs / "small" / "best.pth"), provenance=provenance)
+    foreign.save(runs / "foreign" / "decoder.pth")
+    replace(foreign, figures={}).save(runs / "foreign" / "best.pth")
+    options = ("--stage", "finetune", "--limit", 2, "--name", "foreign", "--restart")
+    assert workspace.run(*options) == 0
+    after = Checkpoint.load(runs / "foreign" / "best.pth")
+    assert after.provenance["stages"][-1]["stage"] == "finetune"
+    shutil.rmtree(runs / "foreign")
+    foreign.save(runs / "start.pth")
+    assert workspace.adapt("--init", "runs/start.pth", "--name", "foreign") == 0
+    after = Checkpoint.load(runs / "foreign" / "best.pth")
+    assert after.provenance["stages"][-1]["stage"] == "adapt"
+    shutil.rmtree(runs / "foreign")
+
+
+def test_networks_of_other_words_are_not_blended(trained, capsys):
+    workspace, _ = trained
+    runs = workspace.folder / "runs"
+    shutil.copytree(runs / "small", runs / "mixed")
+    assert workspace.adapt("--name", "mixed") == 0
+    shutil.copy(runs / "mixed" / "adapt.pth", runs / "mixed" / "reinforce.pth")
+    capsys.readouterr()
+    assert workspace.run("--stage", "blend", "--name", "mixed") == 1
+    assert "mixed/reinforce.pth: this network has other sizes or words" in complaint(capsys)
+    shutil.rmtree(runs / "mixed")
 
 
 # Bad input --------------------------------------------------------------------------------------
@@ -422,18 +464,28 @@ def complaint(capsys):
         (["--stage", "reinforce", "--name", "new"], ["runs/new/refine.pth", "no such model file"]),
         (["--control", "blind"], ["--control", "--stage decoder"]),
         (["--samples", 1], ["samples must be 0 or at least 2"]),
+        (["--seed", 10**10], ["seed must be within"]),
+        (["--workers", -1], ["--workers must be at least 0"]),
+        (["--save-every", -1], ["time between saves"]),
+        (["--save-every", "nan"], ["time between saves"]),
+        (["--name", ""], ["--name must be a plain name"]),
+        (["--name", ".."], ["--name must be a plain name", "'..'"]),
+        (["--name", ".hidden"], ["--name must be a plain name"]),
+        (["--name", "a/b"], ["--name must be a plain name"]),
+        (["--name", "/tmp/a"], ["--name must be a plain name"]),
+        (["--name", "..\\a"], ["--name must be a plain name"]),
         (["--crop", 0], ["crop must be above 0"]),
         (["--device", "abacus"], ["device abacus cannot be used"]),
         (["--cache", "captions.txt", "--name", "new"], ["captions.txt"]),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
-def test_bad_input_is_said_in_one_sentence(place, capsys, arguments, parts):
-    (place.folder / "empty.txt").touch()
-    place.write_captions(["gone.png", *place.names], "missing.txt")
-    training = [name for name in place.names if hashed_split(name) == "train"]
-    place.write_captions(training, "train.txt")
-    assert place.run(*arguments) == 1
+def test_bad_input_gets_one_sentence(workspace, capsys, arguments, parts):
+    (workspace.folder / "empty.txt").touch()
+    workspace.write_captions(["gone.png", *workspace.names], "missing.txt")
+    training = [name for name in workspace.names if hashed_split(name) == "train"]
+    workspace.write_captions(training, "train.txt")
+    assert workspace.run(*arguments) == 1
     message = complaint(capsys)
     assert [part for part in parts if part not in message] == []
 
@@ -441,34 +493,38 @@ def test_bad_input_is_said_in_one_sentence(place, capsys, arguments, parts):
 @pytest.mark.parametrize(
     "arguments", [["--epochs", "many"], ["--stage", "both"], ["--colour"], ["--learning-rate", ""]]
 )
-def test_flags_that_are_none_give_usage(capsys, arguments):
+def test_unknown_flags_and_values_print_the_usage(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         main.main(arguments)
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("usage: main.py")
 
 
-def test_bad_rows_can_be_left_out_and_are_counted(place, capsys):
-    place.write_captions(["gone.png", *place.names], "missing.txt")
+def test_bad_rows_can_be_skipped_and_are_counted(workspace, capsys):
+    workspace.write_captions(["gone.png", *workspace.names], "missing.txt")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place.folder)
+        patch.chdir(workspace.folder)
         arguments = ["--captions", "missing.txt", "--images", "photos", "--skip-bad"]
-        splits = main.read_splits(main.parse_arguments(arguments))
+        splits = starts.read_splits(main.parse_arguments(arguments))
     assert (len(splits.train), len(splits.dev), len(splits.test)) == (7, 3, 2)
     assert "left out 2 bad rows" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_exits_130_and_says_how_to_go_on(monkeypatch, capsys):
-    def interrupted(flags):
+def test_an_interrupted_run_exits_with_130_and_says_how_to_resume(monkeypatch, capsys):
+    def interrupt(flags, recipe):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "train", interrupted)
+    monkeypatch.setattr(main, "train", interrupt)
     assert main.main([]) == 130
     assert "same command" in complaint(capsys)
 
 
-def test_the_recipe_fits_itself():
-    """The literal at the top of main.py passes its own checks, and its first stage is frozen."""
-    assert main.RECIPE.decoder.encoder_learning_rate == 0 < main.RECIPE.finetune.learning_rate
-    assert main.RECIPE.finetune.encoder_learning_rate > 0
-    assert replace(main.RECIPE) == main.RECIPE
+def test_a_defect_shows_its_traceback(monkeypatch):
+    """An error that no user can fix, such as one of shapes, is not printed as a sentence."""
+
+    def fail(flags, recipe):
+        raise ValueError("shapes differ")
+
+    monkeypatch.setattr(main, "train", fail)
+    with pytest.raises(ValueError, match="shapes differ"):
+        main.main([])

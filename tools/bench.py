@@ -46,7 +46,12 @@ from captioning.inference.decode import beam_search
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
-from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
+from captioning.training.train import (
+    Optimization,
+    TrainConfig,
+    make_optimizer,
+    train_one_epoch,
+)
 
 PAIRS = 15  # at least
 QUICK_PAIRS = 60  # for what takes a fraction of a second and varies more
@@ -226,7 +231,7 @@ def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
     each = len(seen.inputs) // len(photographs)
     config = TrainConfig(epochs=1, batch_size=len(photographs), learning_rate=1e-6)
     optimizer = make_optimizer(network, config)
-    schedule = LambdaLR(optimizer, lambda step: 1.0)
+    optimization = Optimization(optimizer, LambdaLR(optimizer, lambda step: 1.0))
 
     def encoded(images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -239,7 +244,7 @@ def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
         def batch() -> Iterator[Batch]:
             yield seen._replace(visual=visual())
 
-        return lambda: train_one_epoch(network, batch(), optimizer, schedule, config)
+        return lambda: train_one_epoch(network, batch(), optimization, config)
 
     def once() -> torch.Tensor:
         return cached

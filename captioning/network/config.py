@@ -1,6 +1,7 @@
 """What a checkpoint stores of the network and of the search for captions."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from captioning.errors import SettingError
 
@@ -41,9 +42,11 @@ class DecodeConfig:
     ``max_words`` words, and every one ends: after ``max_words`` only ``<end>`` may follow.
     """
 
-    beam: int = 3
-    length_penalty: float = 0.0
-    max_words: int = 30
+    beam: Annotated[int, "beam width of the search; 1 is greedy"] = 3
+    length_penalty: Annotated[
+        float, "power of a caption's length that divides its log-probability; 0 for none"
+    ] = 0.0
+    max_words: Annotated[int, "longest caption, in words"] = 30
 
     def __post_init__(self) -> None:
         if not 1 <= self.beam <= MAX_BEAM:

@@ -1,1 +1,1 @@
-"""How the network learns."""
+"""How the network learns, and the stages of a training run."""

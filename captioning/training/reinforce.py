@@ -30,8 +30,8 @@ class Samples(NamedTuple):
 def sample(decoder: Decoder, features: Tensor, samples: int, max_words: int) -> Samples:
     """Draw ``samples`` captions for each image of features (B, L, C), word by word.
 
-    What decoding never writes is never drawn, and no caption is empty; the probabilities are of
-    what is left, as they are in the search. A caption that reaches ``max_words`` is cut there.
+    Tokens that decoding never writes are never drawn, and no caption is empty; the probabilities
+    are renormalised over the other tokens. A caption that reaches ``max_words`` is cut there.
     """
     memory, state = decoder.start(features, samples)
     last = torch.full((len(features) * samples,), START, device=features.device)
@@ -39,17 +39,13 @@ def sample(decoder: Decoder, features: Tensor, samples: int, max_words: int) -> 
     drawn, log_probabilities = [], []
     for position in range(max_words):
         output, _, state = decoder.step(last, memory, state)
-        never = [PAD, START, UNK] if position else [PAD, START, UNK, END]
-        logits = (
-            decoder.vocabulary(output)
-            .float()
-            .index_fill(1, torch.tensor(never, device=last.device), -torch.inf)
-        )
-        of_all = logits.log_softmax(dim=-1)  # (N, V)
-        last = torch.multinomial(of_all.detach().exp(), 1).squeeze(1)
-        of_drawn = of_all.gather(1, last.unsqueeze(1)).squeeze(1)
+        never = torch.tensor([PAD, START, UNK] if position else [PAD, START, UNK, END])
+        logits = decoder.vocabulary(output).float()  # (N, V)
+        scores = logits.index_fill(1, never.to(logits.device), -torch.inf).log_softmax(dim=-1)
+        last = torch.multinomial(scores.detach().exp(), 1).squeeze(1)  # (N,)
+        score = scores.gather(1, last.unsqueeze(1)).squeeze(1)  # (N,)
         drawn.append(last.masked_fill(ended, PAD))
-        log_probabilities.append(of_drawn.masked_fill(ended, 0.0))
+        log_probabilities.append(score.masked_fill(ended, 0.0))
         ended = ended | (last == END)
         if ended.all():
             break
@@ -57,8 +53,8 @@ def sample(decoder: Decoder, features: Tensor, samples: int, max_words: int) -> 
 
 
 @contextmanager
-def without_dropout(decoder: Decoder) -> Iterator[None]:
-    """Draw captions as decoding would: what is rewarded is what will be said."""
+def disable_dropout(decoder: Decoder) -> Iterator[None]:
+    """Eval mode within it, so that captions are sampled from the network that will write them."""
     training = decoder.training
     decoder.eval()
     try:
@@ -68,30 +64,30 @@ def without_dropout(decoder: Decoder) -> Iterator[None]:
 
 
 class SelfCritical:
-    """The loss of self-critical training, for ``train.fit``.
+    """The loss of self-critical training, a ``LossFunction``.
 
-    ``captions`` are the encoded training captions of each photograph, beginning with ``<start>``:
-    they give the document frequencies. Rewards count ``<end>`` as a word, or captions would learn
-    to break off ("a man in a").
+    ``captions`` are the encoded training captions of each photograph, starting with ``<start>``:
+    they give the document frequencies. Rewards count ``<end>`` as a word, or the network would
+    learn captions that break off ("a man in a").
     """
 
     def __init__(self, captions: Iterable[Sequence[Sequence[int]]], max_words: int) -> None:
-        without_start = ([ids[1:] for ids in own] for own in captions)
+        without_start = ([ids[1:] for ids in references] for references in captions)
         self.frequencies = DocumentFrequencies.from_references(without_start)
         self.max_words = max_words
 
     def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
-        """The loss of one batch; the cross-entropy beside it sees the same features."""
+        """The loss of one batch; the cross-entropy, if it counts, is of the same features."""
         features = network.features(batch.visual)  # (B, L, C)
-        with without_dropout(network.decoder):
+        with disable_dropout(network.decoder):
             drawn = sample(network.decoder, features, config.samples, self.max_words)
         rewards = self.rewards(drawn.tokens, batch.targets, config.samples)
         mask = drawn.tokens != PAD
         loss = self_critical_loss(drawn.log_probabilities, mask, rewards, config.samples)
         if config.cross_entropy == 0:
             return loss
-        written = batch._replace(visual=features)
-        return loss + config.cross_entropy * caption_loss(network, written, config)
+        encoded = batch._replace(visual=features)
+        return loss + config.cross_entropy * caption_loss(network, encoded, config)
 
     def rewards(self, tokens: Tensor, targets: Tensor, samples: int) -> Tensor:
         """CIDEr-D (N,), 0 to 10, of captions (N, T) against their images' references (M, T')."""
@@ -100,8 +96,8 @@ class SelfCritical:
         each = len(references) // images
         grouped = [references[each * image :][:each] for image in range(images)]
         # A photograph with fewer captions than others has empty ones.
-        scorer = CiderD([[ids for ids in own if ids] for own in grouped], self.frequencies)
-        scores = [scorer.score(ids, place // samples) for place, ids in enumerate(_rows(tokens))]
+        scorer = CiderD([[ids for ids in group if ids] for group in grouped], self.frequencies)
+        scores = [scorer.score(ids, n // samples) for n, ids in enumerate(_rows(tokens))]
         return torch.tensor(scores, device=tokens.device)
 
 

@@ -1,4 +1,4 @@
-"""Going on with training that was interrupted, at the very step where it was."""
+"""Resuming interrupted training, at the very step that it had reached."""
 
 import signal
 import sys
@@ -16,7 +16,7 @@ from captioning.errors import CaptioningError, SettingError
 from captioning.files import remove_leftovers, write_atomically
 from captioning.network.checkpoint import load_plain
 
-Record: TypeAlias = dict[str, Any]  # what is known of one epoch
+Record: TypeAlias = dict[str, Any]  # one epoch: its number, losses, figures
 
 
 class ResumeError(CaptioningError):
@@ -24,7 +24,7 @@ class ResumeError(CaptioningError):
 
 
 class Stateful(Protocol):
-    """A network, an optimiser or a schedule: what changes while a network learns."""
+    """What changes while a network learns: the network, its optimiser, its schedule."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -35,29 +35,29 @@ class Stateful(Protocol):
 class Progress:
     """How far a stage of training has come."""
 
-    records: list[Record] = field(default_factory=list)  # of the whole epochs
-    losses: list[float] = field(default_factory=list)  # of the steps of the epoch under way
-    seconds: float = 0.0  # that these steps have taken
+    records: list[Record] = field(default_factory=list)  # of the finished epochs
+    losses: list[float] = field(default_factory=list)  # of the steps of the current epoch
+    seconds: float = 0.0  # that these steps took
 
 
 class ResumeFile:
     """Keeps the whole state of a stage: its parts, the random states, and its progress.
 
-    ``parts`` are saved and put back under their names. ``settings`` are what a resumed run must
-    have in common with the one before it. Between epochs the file is written whenever ``every``
-    seconds have passed. Nothing else may write the same ``path``.
+    ``parts`` are saved and restored by name. ``settings`` are what a resumed run must have in
+    common with the one before it. Within an epoch the file is written whenever ``every`` seconds
+    have passed. Nothing else may write the same ``path``.
     """
 
     def __init__(
         self, path: Path, parts: Mapping[str, Stateful], settings: Record, every: float
     ) -> None:
         if not every >= 0:
-            raise SettingError(f"the time between saves must not be below 0, but is {every:g} s")
+            raise SettingError(f"the time between saves must be at least 0, not {every:g} seconds")
         self.path, self.parts, self.settings, self.every = path, parts, settings, every
         self.saved = time.monotonic()
 
     def save(self, progress: Progress) -> None:
-        """Write the file anew."""
+        """Write the file."""
         content = {
             "settings": self.settings,
             **{name: part.state_dict() for name, part in self.parts.items()},
@@ -71,14 +71,14 @@ class ResumeFile:
         self.saved = time.monotonic()
 
     def save_if_due(self, progress: Progress) -> None:
-        """Write the file anew unless it is recent."""
+        """Write the file unless it is recent."""
         if time.monotonic() - self.saved >= self.every:
             self.save(progress)
 
     def restore(self) -> Progress:
-        """Put back the state in the file, if there is one; returns how far it had come.
+        """Restore the state in the file, if there is one; returns how far it had come.
 
-        Raises ResumeError for a file that is damaged, or of other settings or other parts.
+        Raises ResumeError for a file that is damaged or has other settings or other parts.
         """
         remove_leftovers(self.path)
         if not self.path.exists():
@@ -97,33 +97,33 @@ class ResumeFile:
             )
         except Exception as error:
             raise ResumeError(
-                f"{self.path}: training cannot go on from this file, which is damaged or of "
-                "another recipe, data set or version; start anew with --restart, or give another "
-                "--name"
+                f"{self.path}: training cannot resume from this file, which is damaged or belongs "
+                "to another recipe, data set or version; start over with --restart, or choose "
+                "another --name"
             ) from error
 
 
 @contextmanager
-def interrupts_wait() -> Iterator[threading.Event]:
-    """Within it, Ctrl-C sets the event that is yielded; only a second one raises.
+def defer_interrupts() -> Iterator[threading.Event]:
+    """Within it, Ctrl-C sets the event that is yielded; only a second Ctrl-C raises.
 
-    For work that must not stop in the middle of a step. Where Ctrl-C is handled otherwise than
-    Python does, or not in this thread, it stays so.
+    For work that must not stop in the middle of a step. Nothing changes where Ctrl-C has another
+    handler than Python's, or where this is not the main thread.
     """
-    asked = threading.Event()
+    requested = threading.Event()
 
     def note(*_: object) -> None:
-        if asked.is_set():
+        if requested.is_set():
             raise KeyboardInterrupt
-        asked.set()
-        print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr)
+        requested.set()
+        print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
 
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not usual or threading.current_thread() is not threading.main_thread():
-        yield asked
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not default or threading.current_thread() is not threading.main_thread():
+        yield requested
         return
     signal.signal(signal.SIGINT, note)
     try:
-        yield asked
+        yield requested
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

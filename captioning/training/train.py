@@ -1,64 +1,70 @@
-"""Training: the configuration, one epoch, and the loop over epochs that keeps the best."""
+"""Training: the configuration of a stage, its loss and optimiser, and one epoch."""
 
 import math
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Annotated, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
-from tqdm import tqdm
 
 from captioning.data.augment import AugmentConfig
 from captioning.data.dataset import Batch
 from captioning.data.vocab import PAD
 from captioning.errors import CaptioningError, SettingError
-from captioning.files import remove_leftovers
-from captioning.network.checkpoint import Checkpoint
 from captioning.network.model import CaptioningModel
 from captioning.training.losses import doubly_stochastic_penalty, token_cross_entropy
-from captioning.training.resume import Progress, Record, ResumeFile, Stateful, interrupts_wait
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-AUTO = "auto"  # the precision that suits the machine
+AUTO = "auto"  # the precision that the device is fast in
+MAX_SEED = 2**32  # seeds of epochs and photographs are multiples of it, which must fit 64 bits
 
 
 class NonFiniteLossError(CaptioningError):
-    """The loss became infinite or not a number; training stopped before that step was taken."""
+    """The loss became infinite or not a number; training stopped before taking that step."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How one stage is trained.
+    """How one stage is trained; the annotations are the help texts of its flags.
 
-    ``encoder_learning_rate`` 0 keeps the encoder frozen. The learning rates rise linearly over
-    the part ``warmup`` of all steps, then fall to 0 along a cosine. ``precision`` is that of the
-    matrix products and convolutions; weights, losses and optimiser stay in float32. ``auto`` is
-    for ``resolve_precision`` to decide.
+    The learning rates rise linearly over the part ``warmup`` of all steps, then fall to 0 along a
+    cosine. ``crop``, ``flip`` and ``jitter`` (``AugmentConfig``) matter only while the encoder
+    learns. ``precision`` is that of matrix products and convolutions; weights, losses and optimiser
+    stay in float32. ``resolve_precision`` replaces ``auto``.
     """
 
-    epochs: int
-    batch_size: int  # photographs a step, each with all its captions
-    learning_rate: float
-    encoder_learning_rate: float = 0.0
-    warmup: float = 0.05
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.1
-    attention_penalty: float = 1.0  # weight of the doubly stochastic penalty
-    clip_norm: float = 1.0
-    patience: int = 4  # epochs without a better one before training stops
-    crop: float = 1.0  # how photographs are changed while the encoder learns: ``AugmentConfig``
-    flip: float = 0.0
-    jitter: float = 0.0
-    samples: int = 0  # captions an image for self-critical training; 0 for cross-entropy alone
-    cross_entropy: float = 1.0  # weight of the cross-entropy beside it
-    precision: str = "float32"
-    seed: int = 0
+    epochs: Annotated[int, "passes over the training photographs"]
+    batch_size: Annotated[int, "photographs per step, each with all its captions"]
+    learning_rate: Annotated[float, "highest learning rate of the decoder"]
+    encoder_learning_rate: Annotated[
+        float, "highest learning rate of the encoder; 0 keeps it frozen"
+    ] = 0.0
+    warmup: Annotated[float, "share of the steps over which the learning rates rise"] = 0.05
+    weight_decay: Annotated[float, "weight decay, of all weights but biases and norms"] = 0.01
+    label_smoothing: Annotated[
+        float, "share of the target's probability that is spread over all words"
+    ] = 0.1
+    attention_penalty: Annotated[float, "weight of the doubly stochastic attention penalty"] = 1.0
+    clip_norm: Annotated[float, "largest norm of a step's gradient"] = 1.0
+    patience: Annotated[int, "stop after this many epochs without a better one"] = 4
+    crop: Annotated[
+        float, "smallest share of a photograph that a random crop keeps; 1 for no crop"
+    ] = 1.0
+    flip: Annotated[float, "probability that a photograph is mirrored"] = 0.0
+    jitter: Annotated[
+        float, "largest random change of brightness, contrast and saturation, as a share of them"
+    ] = 0.0
+    samples: Annotated[
+        int, "captions sampled per photograph to be rewarded; 0 for cross-entropy alone"
+    ] = 0
+    cross_entropy: Annotated[float, "weight of the cross-entropy beside the reward"] = 1.0
+    precision: Annotated[
+        str, "float32, bfloat16, or auto: bfloat16 where the hardware computes in it"
+    ] = "float32"
+    seed: Annotated[int, "seed for shuffling, dropout, augmentation and sampling"] = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
@@ -70,36 +76,41 @@ class TrainConfig:
         if self.samples == 1 or self.samples < 0:
             raise SettingError(f"samples must be 0 or at least 2, not {self.samples}")
         _ = self.augmentation  # it checks its own settings
-        others = ("encoder_learning_rate", "weight_decay", "attention_penalty", "cross_entropy")
-        for name in others:
+        for name in (
+            "encoder_learning_rate",
+            "weight_decay",
+            "attention_penalty",
+            "cross_entropy",
+        ):
             if not getattr(self, name) >= 0:
-                raise SettingError(f"{name} must not be below 0, but is {getattr(self, name)}")
+                raise SettingError(f"{name} must be at least 0, not {getattr(self, name)}")
         for name in ("warmup", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        known = (*PRECISIONS, AUTO)
-        if self.precision not in known:
+        if self.precision not in (known := (*PRECISIONS, AUTO)):
             raise SettingError(f"precision must be one of {', '.join(known)}, not {self.precision}")
+        if not abs(self.seed) <= MAX_SEED:
+            raise SettingError(f"seed must be within ±{MAX_SEED:,}, not {self.seed}")
 
     def resolve_precision(self, device: str) -> "TrainConfig":
-        """The same with a precision that ``device`` is fast in, where that is ``auto``."""
+        """The same configuration with ``auto`` replaced by a precision that suits ``device``."""
         return replace(self, precision=fast_precision(device)) if self.precision == AUTO else self
 
     @property
     def augmentation(self) -> AugmentConfig:
-        """How photographs are changed by chance."""
-        return AugmentConfig(self.crop, self.flip, self.jitter)
+        """How photographs are changed at random."""
+        return AugmentConfig(crop=self.crop, flip=self.flip, jitter=self.jitter)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type that photographs and features are brought to."""
+        """The type that photographs and features are converted to."""
         return PRECISIONS[self.precision]
 
 
 def fast_precision(device: str) -> str:
-    """bfloat16 where the hardware computes with it, else float32.
+    """bfloat16 where the hardware computes in it, else float32.
 
-    A processor without it imitates it: some hundred times slower, where AVX-512 is missing too.
+    A processor that lacks it emulates it: some hundred times slower, where it lacks AVX-512 too.
     """
     if torch.device(device).type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -108,20 +119,26 @@ def fast_precision(device: str) -> str:
     return "bfloat16" if native else "float32"
 
 
-Rank: TypeAlias = Callable[[Mapping[str, float]], tuple[float, ...]]
 LossFunction: TypeAlias = Callable[[CaptioningModel, Batch, TrainConfig], Tensor]
 
 
 def caption_loss(network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
-    """Cross-entropy of the captions, plus the penalty for places never looked at."""
+    """Cross-entropy of the captions, plus the penalty for locations without attention."""
     logits, alphas = network(batch.visual, batch.inputs)  # (N, T, V), (N, T, L)
     loss = token_cross_entropy(logits, batch.targets, PAD, config.label_smoothing)
     penalty = doubly_stochastic_penalty(alphas, batch.targets != PAD)
     return loss + config.attention_penalty * penalty
 
 
+class Optimization(NamedTuple):
+    """What changes the weights: the optimiser, and the schedule of its learning rates."""
+
+    optimizer: AdamW
+    schedule: LambdaLR
+
+
 def make_optimizer(network: CaptioningModel, config: TrainConfig) -> AdamW:
-    """AdamW over decoder and, unless frozen, encoder; biases and norms are not decayed."""
+    """AdamW over the decoder and, unless frozen, the encoder; biases and norms do not decay."""
     tune_encoder = config.encoder_learning_rate > 0
     network.encoder.requires_grad_(tune_encoder)
     parts: list[tuple[nn.Module, float]] = [(network.decoder, config.learning_rate)]
@@ -136,15 +153,11 @@ def make_optimizer(network: CaptioningModel, config: TrainConfig) -> AdamW:
     return AdamW(groups, fused=True)
 
 
-def interpolate_weights(
-    first: Mapping[str, Tensor], second: Mapping[str, Tensor], share: float
-) -> dict[str, Tensor]:
-    """Weights on the line from ``first`` (share 0) to ``second`` (share 1), in float32.
-
-    Between a network and what further training made of it, they often do better than either
-    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
-    """
-    return {name: torch.lerp(first[name].float(), second[name].float(), share) for name in first}
+def make_optimization(network: CaptioningModel, config: TrainConfig, total: int) -> Optimization:
+    """The optimiser, with learning rates that follow ``learning_rate_factor`` over all steps."""
+    optimizer = make_optimizer(network, config)
+    schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, total, config.warmup))
+    return Optimization(optimizer, schedule)
 
 
 def learning_rate_factor(step: int, total: int, warmup: float) -> float:
@@ -155,30 +168,41 @@ def learning_rate_factor(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
+def interpolate_weights(
+    first: Mapping[str, Tensor], second: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Weights on the line from ``first`` (share 0) to ``second`` (share 1), in float32.
+
+    A point between a network and the same one trained further often does better than either end
+    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    """
+    return {name: torch.lerp(first[name].float(), second[name].float(), share) for name in first}
+
+
 def train_one_epoch(
     network: CaptioningModel,
     batches: Iterable[Batch],
-    optimizer: AdamW,
-    schedule: LambdaLR,
+    optimization: Optimization,
     config: TrainConfig,
     loss_function: LossFunction = caption_loss,
     after_step: Callable[[float], None] | None = None,
 ) -> float:
-    """Take one step a batch; returns the mean loss, NaN where there is no batch.
+    """Take one step per batch; returns the mean loss, NaN where there is no batch.
 
     ``after_step`` gets the loss of each step taken. Raises NonFiniteLossError, which names step
     and learning rate, before a bad step is taken.
     """
     network.train()
-    # A frozen encoder stays in eval mode; ours has nothing that differs, a changed one may have.
+    # A frozen encoder stays in eval mode: ours behaves the same in both, another one may not.
     network.encoder.train(config.encoder_learning_rate > 0)
+    optimizer, schedule = optimization
     losses = []
     for batch in batches:
         losses.append(_take_step(network, batch, optimizer, config, loss_function))
         if not math.isfinite(losses[-1]):
             raise NonFiniteLossError(
                 f"the loss became {losses[-1]} at step {schedule.last_epoch + 1} with learning "
-                f"rate {schedule.get_last_lr()[0]:.2e}; lower the learning rate or clip_norm"
+                f"rate {schedule.get_last_lr()[0]:.2e}; lower --learning-rate or --clip-norm"
             )
         schedule.step()
         if after_step:
@@ -193,6 +217,7 @@ def _take_step(
     config: TrainConfig,
     loss_function: LossFunction,
 ) -> float:
+    """Returns the loss, or the gradient's norm where that is not finite; then no step is taken."""
     device = network.decoder.embedding.weight.device
     mixed = config.dtype != torch.float32
     visual = batch.visual.to(device, config.dtype)
@@ -209,124 +234,3 @@ def _take_step(
         return norm
     optimizer.step()
     return value
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where a stage of training keeps its files, and how it reports.
-
-    ``checkpoint`` makes the checkpoint to save from the network and its figures; ``report`` gets
-    all records so far after every epoch. ``origin`` identifies what the stage began with, weights
-    and data: a resume file of another origin is refused.
-    """
-
-    best: Path  # the best checkpoint so far
-    resume: Path  # the whole state
-    checkpoint: Callable[[CaptioningModel, Mapping[str, float]], Checkpoint]
-    report: Callable[[list[Record]], None]
-    origin: str = ""
-    save_every: float = 300.0  # seconds, within an epoch
-
-
-def fit(
-    network: CaptioningModel,
-    sampler: Callable[[int, int], Iterable[Batch]],
-    steps: int,
-    score: Callable[[CaptioningModel], Mapping[str, float]],
-    rank: Rank,
-    config: TrainConfig,
-    run: Run,
-    loss_function: LossFunction = caption_loss,
-) -> list[Record]:
-    """Train for ``config.epochs``, or until ``patience`` epochs bring nothing better.
-
-    ``sampler(epoch, done)`` gives an epoch's batches, ``steps`` of them, without the first
-    ``done``; ``score`` measures the network after each epoch, and ``rank`` of these figures, the
-    higher the better, chooses the checkpoint that is kept. An interrupted run goes on from
-    ``run.resume``, if it is still there, and ends as an unbroken one would, on a CPU bit for bit.
-    Returns a record an epoch.
-
-    Raises KeyboardInterrupt after the step in which Ctrl-C was pressed, with everything saved.
-    """
-    optimizer = make_optimizer(network, config)
-    total = steps * config.epochs
-    schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, total, config.warmup))
-    parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    file = ResumeFile(run.resume, parts, _settings(config, run.origin), run.save_every)
-    remove_leftovers(run.best)
-    progress = file.restore()
-    records = progress.records
-    for epoch in range(len(records) + 1, config.epochs + 1):
-        # Before an epoch, so that a run which stopped for patience stays stopped when resumed.
-        if records and _waited(records, rank) >= config.patience:
-            break
-        if not progress.losses:
-            # Seeded anew for each epoch: what is drawn does not depend on what was drawn before.
-            torch.manual_seed(config.seed * 1000 + epoch)
-        done, started = len(progress.losses), time.monotonic() - progress.seconds
-        bar = _progress(sampler(epoch, done), steps, done, f"epoch {epoch}/{config.epochs}")
-        with interrupts_wait() as asked:
-            keep = _keeping(file, progress, asked)
-            train_one_epoch(network, bar, optimizer, schedule, config, loss_function, keep)
-            file.save(progress)  # scoring takes its time
-        if asked.is_set():
-            raise KeyboardInterrupt
-        figures = dict(score(network.eval()))
-        best = max((rank(record["dev"]) for record in records), default=())
-        records.append(
-            {
-                "epoch": epoch,
-                "learning_rate": schedule.get_last_lr()[0],
-                "train_loss": sum(progress.losses) / steps,
-                "seconds": round(time.monotonic() - started, 1),
-                "dev": figures,
-            }
-        )
-        if rank(figures) > best:
-            run.checkpoint(network, figures).save(run.best)
-        # Before the epoch counts as done, or a run killed in between would never report it.
-        run.report(records)
-        progress = Progress(records)
-        file.save(progress)
-    return records
-
-
-def _keeping(
-    file: ResumeFile, progress: Progress, asked: threading.Event
-) -> Callable[[float], None]:
-    """What to do after a step: note it, save it now and then, and stop where that is asked."""
-    started = time.monotonic() - progress.seconds
-
-    def after_step(loss: float) -> None:
-        progress.losses.append(loss)
-        progress.seconds = time.monotonic() - started
-        if asked.is_set():
-            file.save(progress)
-            raise KeyboardInterrupt
-        file.save_if_due(progress)
-
-    return after_step
-
-
-def _waited(records: list[Record], rank: Rank) -> int:
-    """How many epochs have passed since the best one."""
-    ranks = [rank(record["dev"]) for record in records]
-    return len(ranks) - 1 - ranks.index(max(ranks))
-
-
-def _progress(batches: Iterable[Batch], steps: int, done: int, text: str) -> Iterable[Batch]:
-    """Show images a second and the time left on a terminal; be quiet in a log."""
-    with tqdm(total=steps, initial=done, desc=text, unit="step", disable=None, leave=False) as bar:
-        images, started = 0, time.monotonic()
-        for batch in batches:
-            yield batch
-            images += len(batch.visual)
-            rate = images / (time.monotonic() - started)
-            bar.set_postfix_str(f"{rate:.1f} images/s", refresh=False)
-            bar.update()
-
-
-def _settings(config: TrainConfig, origin: str) -> Record:
-    """What a resumed run must have in common with the one before it; it may be longer."""
-    settings = {k: v for k, v in asdict(config).items() if k not in ("epochs", "patience")}
-    return {**settings, "origin": origin}

@@ -14,7 +14,12 @@ from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS, Memory
 from captioning.network.model import CaptioningModel
-from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
+from captioning.training.train import (
+    Optimization,
+    TrainConfig,
+    make_optimizer,
+    train_one_epoch,
+)
 
 OBJECTS = 6
 FIRST = 5  # the id of the first object's word; 4 is "a"
@@ -46,7 +51,7 @@ def trained(blind):
     network = CaptioningModel(ModelConfig(FIRST + OBJECTS, 16, 32, 32, dropout=0.0))
     config = TrainConfig(40, 32, 3e-3, attention_penalty=0.0, label_smoothing=0.0)
     optimizer = make_optimizer(network, config)
-    schedule = LambdaLR(optimizer, lambda step: 1.0)
+    optimization = Optimization(optimizer, LambdaLR(optimizer, lambda step: 1.0))
     features, kinds = scenes(256, seed=1)
     tokens = torch.stack(
         [torch.full_like(kinds, i) for i in (START, 4)]
@@ -58,7 +63,7 @@ def trained(blind):
         seen = features[torch.randperm(len(kinds))] if blind else features[order]
         parts = zip(seen.split(32), tokens[order].split(32), strict=True)
         batches = [Batch(visual, ids[:, :-1], ids[:, 1:]) for visual, ids in parts]
-        train_one_epoch(network, batches, optimizer, schedule, config)
+        train_one_epoch(network, batches, optimization, config)
     return network.eval()
 
 

@@ -21,7 +21,7 @@ COLOURS = {
 }
 SHAPES = ("circle", "square", "triangle", "cross")
 COMBINATIONS = list(itertools.product(COLOURS, SHAPES))
-# Every colour and every shape is trained, but never these together.
+# Every colour and every shape is in the training set, but never these together.
 HELD_OUT = [("red", "circle"), ("green", "square"), ("blue", "triangle"), ("yellow", "cross")]
 CAPTION = "a {} {}"
 SIDE = 224  # pixels
@@ -37,7 +37,7 @@ class Drawing(NamedTuple):
 
 
 def draw(colour: str, shape: str, random: np.random.Generator) -> Drawing:
-    """Draw one shape of a chance size at a chance place."""
+    """Draw one shape of a random size at a random position."""
     radius = int(random.integers(30, 46))
     x, y = (int(random.integers(radius, SIDE - radius)) for _ in range(2))
     mask = Image.new("1", (SIDE, SIDE))
@@ -60,15 +60,15 @@ def draw(colour: str, shape: str, random: np.random.Generator) -> Drawing:
 
 
 def name_in(split: str, stem: str) -> str:
-    """A file name that the split by hash puts into ``split``."""
+    """A file name that belongs to ``split`` by its hash."""
     names = (f"{stem}_{number}.png" for number in itertools.count())
     return next(name for name in names if hashed_split(name) == split)
 
 
 def write_data_set(folder: Path, copies: int, seed: int = 0) -> Path:
-    """Write drawings and captions.txt, all but the held-out combinations; returns its path.
+    """Write drawings of all but the held-out combinations, and captions.txt; returns its path.
 
-    ``copies`` of each for training, one of each for choosing the best epoch.
+    ``copies`` of each for training, one of each for development.
     """
     random = np.random.default_rng(seed)
     rows = ["image,caption"]
@@ -85,6 +85,6 @@ def write_data_set(folder: Path, copies: int, seed: int = 0) -> Path:
 
 
 def held_out_drawings(copies: int, seed: int = 1) -> list[Drawing]:
-    """Drawings of the combinations that were never trained."""
+    """Drawings of the combinations that are not in the training set."""
     random = np.random.default_rng(seed)
     return [draw(*combination, random) for combination in HELD_OUT for _ in range(copies)]

@@ -1,4 +1,4 @@
-"""The losses agree with loops written from their definitions."""
+"""The losses equal loops written from their definitions."""
 
 import math
 
@@ -88,7 +88,7 @@ def test_penalty_by_hand():
     assert doubly_stochastic_penalty(alphas, mask).item() == pytest.approx(expected)
 
 
-def test_penalty_is_nothing_where_every_place_was_seen_once():
+def test_penalty_is_zero_where_every_location_was_attended_to_once():
     alphas = torch.eye(4).unsqueeze(0)  # (1, T, L)
     assert float(doubly_stochastic_penalty(alphas, torch.ones(1, 4, dtype=torch.bool))) == 0
 
@@ -102,21 +102,21 @@ def test_padding_steps_change_no_penalty(alphas, mask):
     assert doubly_stochastic_penalty(longer, longer_mask).item() == pytest.approx(penalty)
 
 
-def test_captions_of_padding_alone_do_not_count(alphas, mask):
+def test_captions_of_nothing_but_padding_do_not_count(alphas, mask):
     penalty = doubly_stochastic_penalty(alphas, mask).item()
     more = torch.cat([alphas, torch.rand(2, 5, 4)])
     more_mask = torch.cat([mask, torch.zeros(2, 5, dtype=torch.bool)])
     assert doubly_stochastic_penalty(more, more_mask).item() == pytest.approx(penalty)
 
 
-def test_gradients_are_finite_and_reach_real_steps_alone(alphas, mask):
-    mask[1] = False  # a caption of padding alone
+def test_gradients_are_finite_and_reach_only_real_steps(alphas, mask):
+    mask[1] = False  # a caption of nothing but padding
     doubly_stochastic_penalty(alphas, mask).backward()
     assert alphas.grad.isfinite().all()
     assert torch.equal(alphas.grad.abs().sum(dim=-1) > 0, mask)
 
 
-def test_a_batch_of_padding_alone_has_no_penalty_and_a_finite_gradient(alphas):
+def test_a_batch_of_nothing_but_padding_has_no_penalty_and_a_finite_gradient(alphas):
     penalty = doubly_stochastic_penalty(alphas, torch.zeros(3, 5, dtype=torch.bool))
     penalty.backward()
     assert penalty.item() == 0
@@ -130,24 +130,24 @@ def test_self_critical_loss_by_hand():
     log_probabilities = torch.tensor([[-1.0, -2.0], [-3.0, 9.0], [-1.0, -1.0], [-2.0, -4.0]])
     mask = torch.tensor([[True, True], [True, False], [True, True], [True, True]])
     rewards = torch.tensor([1.0, 0.0, 0.5, 0.5])
-    # Two images of two samples; the second one's score alike, so nothing is to be learned of them.
+    # Two images of two samples; the second image's have equal rewards, so they teach nothing.
     expected = -(1.0 * (-1 - 2) + (0.0 - 1.0) * -3) / 7
     loss = self_critical_loss(log_probabilities, mask, rewards, samples=2)
     assert loss.item() == pytest.approx(expected)
 
 
-def test_padding_gets_no_gradient_and_a_better_caption_becomes_likelier():
+def test_padding_gets_no_gradient_and_a_better_caption_becomes_more_likely():
     log_probabilities = torch.full((3, 2), -1.0, requires_grad=True)
     mask = torch.tensor([[True, True], [True, False], [True, True]])
     self_critical_loss(log_probabilities, mask, torch.tensor([3.0, 0.0, 0.0]), 3).backward()
     grad = log_probabilities.grad
     assert grad[1, 1] == 0
-    assert (grad[0] < 0).all()  # descending raises these
+    assert (grad[0] < 0).all()  # gradient descent raises these
     assert (grad[[1, 2, 2], [0, 0, 1]] > 0).all()
 
 
 @pytest.mark.parametrize("shift", [0.0, 5.0, -3.0])
-def test_what_all_samples_of_an_image_gain_alike_changes_nothing(shift):
+def test_a_reward_that_all_samples_of_an_image_share_changes_nothing(shift):
     torch.manual_seed(0)
     log_probabilities, rewards = torch.randn(6, 4), torch.rand(6)
     mask = torch.ones(6, 4, dtype=torch.bool)
@@ -157,21 +157,21 @@ def test_what_all_samples_of_an_image_gain_alike_changes_nothing(shift):
 
 
 def test_the_expected_gradient_is_that_of_the_expected_reward():
-    """Enumerate every pair of samples of a tiny policy, weighted by how likely it is drawn."""
+    """Enumerate every pair of samples of a tiny policy, weighted by its probability."""
     logits = torch.tensor([0.3, -0.2, 0.9], requires_grad=True)
     gains = torch.tensor([1.0, 0.2, 0.5])
     (logits.softmax(0) * gains).sum().backward()
     expected = logits.grad.clone()
-    found = torch.zeros(3)
+    mean = torch.zeros(3)
     for first in range(3):
         for second in range(3):
             logits.grad = None
             log_probabilities = logits.log_softmax(0)[[first, second]].unsqueeze(1)
             mask = torch.ones(2, 1, dtype=torch.bool)
             self_critical_loss(log_probabilities, mask, gains[[first, second]], 2).backward()
-            likely = logits.softmax(0)[[first, second]].prod().detach()
-            found -= likely * logits.grad
-    assert torch.allclose(found, expected, atol=1e-6)
+            probability = logits.softmax(0)[[first, second]].prod().detach()
+            mean -= probability * logits.grad
+    assert torch.allclose(mean, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("samples", [0, 1])

@@ -1,4 +1,4 @@
-"""Self-critical training: what is drawn, how likely it was, what it earns, and that it learns."""
+"""Self-critical training: the samples, their probabilities and rewards, and that it learns."""
 
 import math
 from collections import Counter
@@ -15,7 +15,12 @@ from captioning.network.config import ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS, Decoder
 from captioning.network.model import CaptioningModel
 from captioning.training.reinforce import SelfCritical, sample
-from captioning.training.train import TrainConfig, make_optimizer, train_one_epoch
+from captioning.training.train import (
+    Optimization,
+    TrainConfig,
+    make_optimizer,
+    train_one_epoch,
+)
 
 WORDS = 5
 SIZES = ModelConfig(4 + WORDS, embedding_dim=6, attention_dim=4, decoder_dim=7, dropout=0.0)
@@ -28,7 +33,7 @@ def decoder():
     decoder = Decoder(SIZES).eval()
     with torch.no_grad():
         for weight in (decoder.embedding.weight, decoder.vocabulary.weight):
-            weight.mul_(4)  # so that words differ in their probability
+            weight.mul_(4)  # words must differ in their probability
     return decoder
 
 
@@ -54,23 +59,23 @@ def test_captions_are_drawn_as_decoding_would_write_them(decoder, features):
     assert len({tuple(row) for row in tokens.tolist()}) > 20
 
 
-def test_probabilities_are_those_of_teacher_forcing_without_what_is_never_said(decoder, features):
+def test_probabilities_are_those_of_teacher_forcing_without_excluded_tokens(decoder, features):
     torch.manual_seed(3)
-    tokens, found = sample(decoder, features, 4, max_words=6)
+    tokens, log_probabilities = sample(decoder, features, 4, max_words=6)
     inputs = torch.cat([torch.full((12, 1), START), tokens[:, :-1]], dim=1)
-    logits, found = decoder(features, inputs)[0].detach(), found.detach()
+    logits = decoder(features, inputs)[0].detach()
     for row in range(12):
         for step in range(tokens.shape[1]):
             token = int(tokens[row, step])
             if token == PAD:
-                assert found[row, step] == 0
+                assert log_probabilities[row, step] == 0
                 continue
             never = NEVER | ({END} if step == 0 else set())
             allowed = [
                 math.exp(v) for i, v in enumerate(logits[row, step].tolist()) if i not in never
             ]
             expected = float(logits[row, step, token]) - math.log(sum(allowed))
-            assert float(found[row, step]) == pytest.approx(expected, abs=1e-4)
+            assert float(log_probabilities[row, step].detach()) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_caption_is_drawn_as_often_as_it_is_likely(decoder, features):
@@ -82,7 +87,7 @@ def test_a_caption_is_drawn_as_often_as_it_is_likely(decoder, features):
         tuple(row): float(total.exp())
         for row, total in zip(tokens.tolist(), log_probabilities.sum(dim=1), strict=True)
     }
-    assert sum(likely.values()) == pytest.approx(1, abs=0.01)  # nearly all there are
+    assert sum(likely.values()) == pytest.approx(1, abs=0.01)  # nearly all captions were drawn
     for caption, probability in likely.items():
         error = math.sqrt(probability * (1 - probability) / 4000)
         assert abs(counts[caption] / 4000 - probability) < 5 * error + 1e-3
@@ -90,11 +95,11 @@ def test_a_caption_is_drawn_as_often_as_it_is_likely(decoder, features):
 
 def test_gradients_reach_decoder_and_features(decoder, features):
     torch.manual_seed(5)
-    own = features.clone().requires_grad_()
-    _, log_probabilities = sample(decoder, own, 2, max_words=5)
+    copy = features.clone().requires_grad_()
+    _, log_probabilities = sample(decoder, copy, 2, max_words=5)
     log_probabilities.sum().backward()
-    assert own.grad.isfinite().all()
-    assert own.grad.abs().sum() > 0
+    assert copy.grad.isfinite().all()
+    assert copy.grad.abs().sum() > 0
     decoder.zero_grad()
 
 
@@ -115,18 +120,18 @@ def test_rewards_are_those_of_pycocoevalcap_with_end_as_a_word():
     drawn = torch.tensor(
         [[4, 5, END], [4, 6, 5], [7, 8, END], [8, END, PAD], [4, 8, END], [5, 5, 5]]
     )
-    found = SelfCritical(CAPTIONS, max_words=4).rewards(drawn, TARGETS, samples=2)
+    rewards = SelfCritical(CAPTIONS, max_words=4).rewards(drawn, TARGETS, samples=2)
     for turn in range(2):
         theirs = CiderScorer(n=4, sigma=6.0)
-        for image, own in enumerate(CAPTIONS):
+        for image, references in enumerate(CAPTIONS):
             caption = [token for token in drawn[2 * image + turn].tolist() if token != PAD]
-            texts = [" ".join(map(str, ids[1:])) for ids in own]
+            texts = [" ".join(map(str, ids[1:])) for ids in references]
             theirs += (" ".join(map(str, caption)), texts)
         _, expected = theirs.compute_score()
-        assert found[turn::2].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+        assert rewards[turn::2].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-def test_a_caption_that_breaks_off_earns_less_than_one_that_ends():
+def test_a_caption_that_breaks_off_is_rewarded_less_than_one_that_ends():
     scorer = SelfCritical(CAPTIONS, max_words=4)
     drawn = torch.tensor([[4, 5, END], [4, 5, PAD]] + [[7, 8, END]] * 4)
     rewards = scorer.rewards(drawn, TARGETS, samples=2)
@@ -134,7 +139,7 @@ def test_a_caption_that_breaks_off_earns_less_than_one_that_ends():
 
 
 class Features(CaptioningModel):
-    """The network without an encoder: it sees features."""
+    """The network without an encoder: its input is features."""
 
     def __init__(self, config=SIZES):
         torch.nn.Module.__init__(self)
@@ -142,8 +147,8 @@ class Features(CaptioningModel):
         self.decoder = Decoder(config)
 
 
-def test_the_network_learns_to_say_what_earns_most():
-    """Three photographs, each with captions of its own, learned from rewards alone."""
+def test_the_network_learns_from_rewards_alone():
+    """Three photographs, each with other captions."""
     torch.manual_seed(1)
     network = Features(ModelConfig(4 + WORDS, 16, 8, 24, dropout=0.0))
     photographs = torch.randn(3, 4, ENCODER_CHANNELS)
@@ -160,13 +165,13 @@ def test_the_network_learns_to_say_what_earns_most():
         return loss.rewards(tokens, TARGETS, 100).view(3, -1).mean(dim=1)
 
     optimizer = make_optimizer(network, config)
-    schedule = LambdaLR(optimizer, lambda step: 1.0)
+    optimization = Optimization(optimizer, LambdaLR(optimizer, lambda step: 1.0))
     before = mean_rewards()
-    train_one_epoch(network, [batch] * 180, optimizer, schedule, config, loss)
+    train_one_epoch(network, [batch] * 180, optimization, config, loss)
     assert (mean_rewards() > 1.8 * before).all()
 
 
-def test_what_is_drawn_is_drawn_without_dropout_and_the_rest_learns_with_it():
+def test_sampling_is_without_dropout_and_cross_entropy_with_it():
     torch.manual_seed(10)
     network = Features(replace(SIZES, dropout=0.9)).train()
     seen = []
@@ -179,7 +184,7 @@ def test_what_is_drawn_is_drawn_without_dropout_and_the_rest_learns_with_it():
     assert network.decoder.training
 
 
-def test_cross_entropy_counts_beside_it_as_much_as_the_settings_say():
+def test_cross_entropy_has_the_weight_of_the_settings():
     torch.manual_seed(8)
     network = Features().eval()
     batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)

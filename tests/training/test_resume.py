@@ -1,6 +1,6 @@
-"""main.py killed at random moments, again and again, ends with the weights of an unbroken run.
+"""main.py killed at random moments, many times, ends with the weights of an uninterrupted run.
 
-The processes are real, and so is SIGKILL: nothing in them can tidy up.
+The processes are real, and so is SIGKILL: they cannot clean up.
 """
 
 import json
@@ -40,7 +40,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, resnet):
-    """A data set of a dozen photographs; most of its training captions have their own words."""
+    """A data set of ten photographs; most of its training captions have words of their own."""
     folder = tmp_path_factory.mktemp("resume")
     torch.save(resnet.state_dict(), folder / "resnet50.pth")
     (folder / "photos").mkdir()
@@ -84,10 +84,12 @@ def writing(folder, name):
     return any((folder / "runs" / name).glob(".*.pth.*"))
 
 
-def kill_somewhere(process, folder, name, chance):
-    """Kill a run at a moment by chance, every other time in the middle of a write; None if it
-    ended before, else whether it was writing."""
-    in_a_write, seconds = chance.random() < 0.5, chance.uniform(0.5, 9.0)
+def kill_at_random(process, folder, name, generator):
+    """Kill a run at a random moment, half of the time in the middle of a write.
+
+    None if it ended before, else whether it was writing.
+    """
+    in_a_write, seconds = generator.random() < 0.5, generator.uniform(0.5, 9.0)
     until = time.monotonic() + seconds
     while process.poll() is None:
         late = time.monotonic() > until
@@ -100,7 +102,7 @@ def kill_somewhere(process, folder, name, chance):
 
 
 def assert_all_files_are_whole(folder, name):
-    """What has its final name can be read; what was being written has another one."""
+    """Every file with a final name can be read; one that was being written has another name."""
     for path in (folder / "runs" / name).glob("[!.]*"):
         load_plain(path)
     for path in (folder / "results" / "metrics").glob("[!.]*"):
@@ -121,29 +123,29 @@ def records(folder, name):
     return [{**json.loads(line), "seconds": None} for line in lines]
 
 
-def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(folder):
-    finish(folder, "--name", "unbroken", "--cache", "other-cache")
-    chance, kills, writes = random.Random(11), 0, 0
+def test_a_run_killed_many_times_ends_as_an_uninterrupted_one(folder):
+    finish(folder, "--name", "uninterrupted", "--cache", "other-cache")
+    generator, kills, writes = random.Random(11), 0, 0
     while kills < KILLS:
-        process = start(folder, "--name", "broken", "--resume", "--save-every", "0")
-        if (written := kill_somewhere(process, folder, "broken", chance)) is None:
+        process = start(folder, "--name", "killed", "--resume", "--save-every", "0")
+        if (written := kill_at_random(process, folder, "killed", generator)) is None:
             assert process.returncode == 0, (folder / "log.txt").read_text()
             break
         kills, writes = kills + 1, writes + written
-        assert_all_files_are_whole(folder, "broken")
-    finish(folder, "--name", "broken", "--resume")
+        assert_all_files_are_whole(folder, "killed")
+    finish(folder, "--name", "killed", "--resume")
     print(f"killed {kills} times, {writes} of them in the middle of a write")
     assert kills >= min(KILLS, 4)
     for model in MODELS:
-        expected, seen = weights(folder, "unbroken", model), weights(folder, "broken", model)
-        assert expected.keys() == seen.keys()
-        assert [name for name in expected if not torch.equal(expected[name], seen[name])] == []
-    assert records(folder, "broken") == records(folder, "unbroken")
+        expected, actual = weights(folder, "uninterrupted", model), weights(folder, "killed", model)
+        assert expected.keys() == actual.keys()
+        assert [name for name in expected if not torch.equal(expected[name], actual[name])] == []
+    assert records(folder, "killed") == records(folder, "uninterrupted")
     left = [path for part in ("runs", "results") for path in (folder / part).rglob(".*")]
     assert left == []
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(folder):
+def test_ctrl_c_saves_and_says_how_to_resume(folder):
     process = subprocess.Popen(
         command("--name", "stopped", "--stage", "decoder", "--epochs", "1000"),
         cwd=folder,
@@ -159,8 +161,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(folder):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in said
-    assert "Traceback" not in said
+    assert "the same command resumes" in message
+    assert "Traceback" not in message
     assert load_plain(resume)["records"] is not None

@@ -1,4 +1,4 @@
-"""The whole way, on generated pictures: train a tiny model, caption what it has never seen."""
+"""End to end, on generated pictures: train a tiny model, caption pictures it has never seen."""
 
 import math
 
@@ -19,7 +19,7 @@ from tests.training.shapes import (
     write_data_set,
 )
 
-CHANCE = 1 / (len(COLOURS) * len(SHAPES))  # 3.1 %: both guessed
+CHANCE = 1 / (len(COLOURS) * len(SHAPES))  # 3.1 %: colour and shape guessed
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def adapted(tmp_path_factory):
-    """The model that ships, gone on with for the shapes' captions by one command."""
+    """The model that ships, trained further on the shapes' captions by one command."""
     folder = tmp_path_factory.mktemp("adapted")
     captions = write_data_set(folder, copies=8)
     arguments = ["--init", SHIPPED_MODEL, "--captions", captions, "--images", folder]
@@ -70,7 +70,7 @@ def adapted(tmp_path_factory):
 
 
 def right(drawings, captioner):
-    """The share of drawings whose caption is the one a person would give."""
+    """The share of drawings with exactly the expected caption."""
     captions = captioner.stream([drawing.image for drawing in drawings])
     expected = [CAPTION.format(drawing.colour, drawing.shape) for drawing in drawings]
     return np.mean([c.text == text for c, text in zip(captions, expected, strict=True)])
@@ -86,14 +86,14 @@ def test_the_model_that_ships_learns_a_new_domain_from_few_captions(adapted):
 
 @pytest.fixture(scope="module")
 def captioned(trained):
-    """Drawings of combinations that were never trained, with their captions."""
+    """Drawings of combinations that were never seen, with their captions."""
     drawings = held_out_drawings(copies=10)
     captions = list(trained.stream([drawing.image for drawing in drawings]))
     return list(zip(drawings, captions, strict=True))
 
 
 def inside(drawing, attention):
-    """The part of the attention, and of the picture's area, that lies in the shape's box."""
+    """The shares of the attention and of the picture's area inside the shape's bounding box."""
     height, width = attention.shape
     rows, columns = np.nonzero(drawing.mask)
     box = np.zeros((SIDE, SIDE))
@@ -102,7 +102,7 @@ def inside(drawing, attention):
     return float((attention * share).sum()), float(box.mean())
 
 
-def test_names_colour_and_shape_of_combinations_never_trained(captioned):
+def test_colour_and_shape_of_unseen_combinations_are_named(captioned):
     right = [
         drawing.colour in caption.words and drawing.shape in caption.words
         for drawing, caption in captioned
@@ -120,7 +120,7 @@ def test_the_shape_gets_more_attention_than_its_area(captioned):
     ]
     attention, area = np.mean(pairs, axis=0)
     print(f"attention inside {attention:.3f}, its area {area:.3f}")
-    # By a wide margin, not by chance: the sum over pairs, with its standard error.
+    # Significantly so: the mean over pairs is three standard errors above zero.
     gains = [seen - size for seen, size in pairs]
     assert np.mean(gains) > 3 * np.std(gains) / math.sqrt(len(gains))
     assert attention > area

@@ -1,0 +1,183 @@
+"""The loop over epochs: it scores each one, keeps the best, and resumes an interrupted run."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from tqdm import tqdm
+
+from captioning.data.dataset import Batch
+from captioning.files import remove_leftovers
+from captioning.network.checkpoint import Checkpoint
+from captioning.network.model import CaptioningModel
+from captioning.training.resume import Progress, Record, ResumeFile, Stateful, defer_interrupts
+from captioning.training.train import (
+    LossFunction,
+    TrainConfig,
+    caption_loss,
+    make_optimization,
+    train_one_epoch,
+)
+
+Rank: TypeAlias = Callable[[Mapping[str, float]], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network learns from, and how its epochs are judged.
+
+    ``batches(epoch, done)`` gives an epoch's batches, ``steps`` of them, without the first
+    ``done``. ``score`` measures the network after each epoch; ``rank`` of these figures, where
+    higher is better, chooses the epoch that is kept.
+    """
+
+    batches: Callable[[int, int], Iterable[Batch]]
+    steps: int
+    score: Callable[[CaptioningModel], Mapping[str, float]]
+    rank: Rank
+    loss_function: LossFunction = caption_loss
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a stage of training keeps its files, and how it reports.
+
+    ``checkpoint`` makes the checkpoint to save from the network and its figures; ``report`` gets
+    all records so far after every epoch. ``origin`` identifies what the stage starts from, weights
+    and data: a resume file of another origin is refused.
+    """
+
+    best: Path  # the best checkpoint so far
+    resume: Path  # the whole state
+    checkpoint: Callable[[CaptioningModel, Mapping[str, float]], Checkpoint]
+    report: Callable[[list[Record]], None]
+    origin: str = ""
+    save_every: float = 300.0  # seconds, within an epoch
+
+
+def fit(network: CaptioningModel, task: Task, config: TrainConfig, run: Run) -> list[Record]:
+    """Train for ``config.epochs``, or until ``patience`` epochs in a row bring no better one.
+
+    An interrupted run resumes from ``run.resume``, if it still exists, and ends as an
+    uninterrupted one would, on a CPU bit for bit. Returns one record per epoch.
+
+    Raises KeyboardInterrupt after the step in which Ctrl-C was pressed, with everything saved.
+    """
+    loop = _Loop(network, task, config, run)
+    remove_leftovers(run.best)
+    progress = loop.file.restore()
+    # Asked before an epoch, so that a run which ran out of patience stays stopped when resumed.
+    while not loop.is_finished(progress.records):
+        progress = loop.next_epoch(progress)
+    return progress.records
+
+
+class _Loop:
+    """What the epochs of one ``fit`` share."""
+
+    def __init__(self, network: CaptioningModel, task: Task, config: TrainConfig, run: Run) -> None:
+        self.network, self.task, self.config, self.run = network, task, config, run
+        self.optimization = make_optimization(network, config, task.steps * config.epochs)
+        parts: dict[str, Stateful] = {"network": network, **self.optimization._asdict()}
+        settings = _settings(config, run.origin)
+        self.file = ResumeFile(run.resume, parts, settings, run.save_every)
+
+    def is_finished(self, records: list[Record]) -> bool:
+        """Whether all epochs are done, or patience has run out."""
+        if len(records) >= self.config.epochs:
+            return True
+        return _epochs_since_best(records, self.task.rank) >= self.config.patience
+
+    def next_epoch(self, progress: Progress) -> Progress:
+        """Train the rest of an epoch, score it, and keep it if it is the best so far."""
+        epoch = len(progress.records) + 1
+        started = time.monotonic() - progress.seconds
+        self._train(epoch, progress)
+        figures = dict(self.task.score(self.network.eval()))
+        record = {
+            "epoch": epoch,
+            "learning_rate": self.optimization.schedule.get_last_lr()[0],
+            "train_loss": sum(progress.losses) / self.task.steps,
+            "seconds": round(time.monotonic() - started, 1),
+            "dev": figures,
+        }
+        best = max((self.task.rank(earlier["dev"]) for earlier in progress.records), default=())
+        if self.task.rank(figures) > best:
+            self.run.checkpoint(self.network, figures).save(self.run.best)
+        following = Progress([*progress.records, record])
+        # Before the epoch counts as done, or a run killed in between would never report it.
+        self.run.report(following.records)
+        self.file.save(following)
+        return following
+
+    def _train(self, epoch: int, progress: Progress) -> None:
+        """Take the steps of an epoch that are left, and save the state after the last one."""
+        if not progress.losses:
+            # Seeded anew for each epoch: what is drawn does not depend on what was drawn before.
+            torch.manual_seed(self.config.seed * 1000 + epoch)
+        done = len(progress.losses)
+        batches = _with_progress_bar(
+            self.task.batches(epoch, done),
+            steps=self.task.steps,
+            done=done,
+            text=f"epoch {epoch}/{self.config.epochs}",
+        )
+        with defer_interrupts() as requested:
+            train_one_epoch(
+                self.network,
+                batches,
+                self.optimization,
+                self.config,
+                loss_function=self.task.loss_function,
+                after_step=_record_step(self.file, progress, requested),
+            )
+            self.file.save(progress)  # scoring takes its time
+        if requested.is_set():
+            raise KeyboardInterrupt
+
+
+def _record_step(
+    file: ResumeFile, progress: Progress, requested: threading.Event
+) -> Callable[[float], None]:
+    """What to do after a step: record it, save it now and then, and stop where that is wanted."""
+    started = time.monotonic() - progress.seconds
+
+    def after_step(loss: float) -> None:
+        progress.losses.append(loss)
+        progress.seconds = time.monotonic() - started
+        if requested.is_set():
+            file.save(progress)
+            raise KeyboardInterrupt
+        file.save_if_due(progress)
+
+    return after_step
+
+
+def _epochs_since_best(records: list[Record], rank: Rank) -> int:
+    """How many epochs have passed since the best one; 0 before the first."""
+    ranks = [rank(record["dev"]) for record in records]
+    return len(ranks) - 1 - ranks.index(max(ranks)) if ranks else 0
+
+
+def _with_progress_bar(
+    batches: Iterable[Batch], steps: int, done: int, text: str
+) -> Iterable[Batch]:
+    """Show images per second and the time left on a terminal; nothing in a log."""
+    with tqdm(total=steps, initial=done, desc=text, unit="step", disable=None, leave=False) as bar:
+        images, started = 0, time.monotonic()
+        for batch in batches:
+            yield batch
+            images += len(batch.visual)
+            rate = images / (time.monotonic() - started)
+            bar.set_postfix_str(f"{rate:.1f} images/s", refresh=False)
+            bar.update()
+
+
+def _settings(config: TrainConfig, origin: str) -> Record:
+    """What a resumed run must have in common with the one before it; it may be longer."""
+    settings = {k: v for k, v in asdict(config).items() if k not in ("epochs", "patience")}
+    return {**settings, "origin": origin}

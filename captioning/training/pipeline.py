@@ -1,0 +1,38 @@
+"""A whole training run: its stages one after the other, the blend, and the best of them."""
+
+from dataclasses import replace
+
+from captioning.inference.torch_engine import resolve_device
+from captioning.network.checkpoint import SHIPPED_MODEL
+from captioning.training.flags import ALL, TrainingFlags
+from captioning.training.recipe import BLEND, STAGES, Recipe
+from captioning.training.records import RunFiles, say
+from captioning.training.selection import best_of
+from captioning.training.stages import Stage
+from captioning.training.starts import read_splits, starting_point
+
+
+def train(flags: TrainingFlags, recipe: Recipe) -> None:
+    """Run the stages that the flags name, and keep the best checkpoint."""
+    recipe = recipe.override(flags.settings)
+    flags = replace(flags, device=resolve_device(flags.device))
+    splits = read_splits(flags)
+    files = RunFiles(flags.run_name)
+    files.remove_leftovers()
+    checkpoint = starting_point(flags, recipe, splits)
+    # The result of an earlier stage competes with what is made from it.
+    made = [checkpoint] if flags.stages[0] in STAGES[1:] else []
+    for name in flags.stages:
+        stage = Stage(name, checkpoint, splits, recipe, flags)
+        if flags.stage != BLEND:  # which takes the results of two stages as they are
+            checkpoint = stage.run()
+            made.append(checkpoint)
+    if flags.stage in (ALL, BLEND) and not flags.init:
+        made.append(stage.blend())
+        made[-1].save(files.checkpoint(BLEND))
+    best = best_of(made, files.best)
+    best.save(files.best)
+    say(f"best: {files.best}, CIDEr-D {best.figures['CIDEr-D']:.2f} on dev")
+    if flags.install:
+        best.save(SHIPPED_MODEL)
+        say(f"installed as {SHIPPED_MODEL}")

@@ -1,0 +1,95 @@
+"""What a run writes and prints about itself: its files, one record per epoch, the curves."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from captioning.errors import CaptioningError
+from captioning.files import remove_leftovers, write_text
+from captioning.plots import save_figure, training_curves
+from captioning.training.recipe import BLEND, STAGES
+from captioning.training.resume import Record
+
+
+def say(text: str) -> None:
+    """Print a line at once, in a log too."""
+    print(text, flush=True)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the run of this name keeps its files."""
+
+    name: str
+
+    @property
+    def best(self) -> Path:
+        """The best checkpoint of all stages."""
+        return self.checkpoint("best")
+
+    @property
+    def metrics(self) -> Path:
+        """The records, one JSON line per epoch."""
+        return Path("results/metrics") / f"{self.name}.jsonl"
+
+    @property
+    def plot(self) -> Path:
+        """The curves."""
+        return Path("results/plots") / f"{self.name}.png"
+
+    def checkpoint(self, stage: str) -> Path:
+        """The best checkpoint of a stage."""
+        return Path("runs") / self.name / f"{stage}.pth"
+
+    def resume(self, stage: str) -> Path:
+        """The state of a stage's training."""
+        return Path("runs") / self.name / f"{stage}.resume.pth"
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files of a run that was killed."""
+        for path in (self.checkpoint(BLEND), self.best, self.metrics, self.plot):
+            remove_leftovers(path)
+
+
+class Report:
+    """Writes the records and the curves of a run and prints a line, after each epoch of a stage.
+
+    Records of earlier stages are kept; those of this stage and of later ones are replaced. Raises
+    CaptioningError for a file of records that was damaged.
+    """
+
+    def __init__(self, files: RunFiles, stage: str) -> None:
+        self.files, self.stage = files, stage
+        earlier = STAGES[: STAGES.index(stage)] if stage in STAGES else ()
+        self.earlier = [one for one in read_records(files.metrics) if one["stage"] in earlier]
+
+    def __call__(self, records: Sequence[Record]) -> None:
+        """Report on the last of this stage's ``records``."""
+        lines = [*self.earlier, *({"stage": self.stage, **record} for record in records)]
+        write_text(self.files.metrics, "".join(json.dumps(line) + "\n" for line in lines))
+        curves = training_curves(lines, f"Training of {self.files.name}")
+        save_figure(curves, self.files.plot)
+        last, figures = records[-1], records[-1]["dev"]
+        say(
+            f"{self.stage} epoch {last['epoch']}: train loss {last['train_loss']:.3f}, "
+            f"dev loss {figures['loss']:.3f}, BLEU-4 {figures['BLEU-4']:.2f}, "
+            f"CIDEr-D {figures['CIDEr-D']:.2f}, {last['seconds']:.0f} s"
+        )
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a file; none if there is no file."""
+    if not path.exists():
+        return []
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        complete = all({"stage", "train_loss", "dev"} <= record.keys() for record in records)
+    except (ValueError, AttributeError):
+        complete = False
+    if not complete:
+        raise CaptioningError(
+            f"{path}: these are not the records of a training run; move the file away, or choose "
+            "another --name"
+        )
+    return records

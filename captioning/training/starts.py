@@ -1,0 +1,127 @@
+"""What training starts from: nothing but an encoder, a trained model, or an earlier stage."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from captioning.data.caption_files import DataError, read_captions
+from captioning.data.images import ImageConfig
+from captioning.data.splits import Splits, split_photographs
+from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary
+from captioning.errors import SettingError
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
+from captioning.network.config import ModelConfig
+from captioning.network.model import CaptioningModel
+from captioning.network.pretrained import PretrainedEncoder, pretrained_encoder
+from captioning.network.vocabulary_growth import extend_vocabulary
+from captioning.training.flags import TrainingFlags
+from captioning.training.recipe import STAGES, Recipe
+from captioning.training.records import RunFiles, say
+
+
+def read_splits(flags: TrainingFlags) -> Splits:
+    """Read the data set and print what is used of it."""
+    file = read_captions(flags.captions, flags.images, flags.skip_bad)
+    splits = split_photographs(file.photographs).limited(flags.limit)
+    for line in (*file.remarks, splits.describe()):
+        say(line)
+    if not splits.train or not splits.dev:
+        raise DataError(
+            f"{flags.captions}: there must be photographs to train on and others to choose the "
+            "best epoch with; add photographs"
+        )
+    return splits
+
+
+def starting_point(flags: TrainingFlags, recipe: Recipe, splits: Splits) -> Checkpoint:
+    """The checkpoint that the first stage of this command starts from."""
+    if flags.init:
+        return from_trained_model(flags.init, flags, recipe, splits)
+    first = STAGES.index(flags.stages[0])
+    if first == 0:
+        return from_scratch(flags, recipe, splits)
+    checkpoint = load_stage(RunFiles(flags.run_name), STAGES[first - 1])
+    refuse_other_sizes(flags, checkpoint)
+    return checkpoint
+
+
+def from_scratch(flags: TrainingFlags, recipe: Recipe, splits: Splits) -> Checkpoint:
+    """A pretrained encoder, a new vocabulary and a randomly initialised decoder."""
+    fallback = SHIPPED_MODEL if SHIPPED_MODEL.exists() else None
+    pretrained = pretrained_encoder(flags.encoder_weights, flags.stride_in_1x1, fallback)
+    vocabulary = Vocabulary.build(training_captions(splits), recipe.min_count)
+    if len(vocabulary) == len(SPECIAL_TOKENS):
+        raise DataError(
+            f"{flags.captions}: no word occurs {recipe.min_count} times in the training captions; "
+            "add photographs, or lower --min-count"
+        )
+    source = pretrained.source
+    if flags.encoder_source:
+        source = f"{flags.encoder_source}; {source}"
+    say(f"encoder: {source}; vocabulary: {len(vocabulary):,} words")
+    network = new_network(recipe, pretrained, len(vocabulary))
+    return Checkpoint(
+        model=network.config,
+        images=ImageConfig(recipe.image_size),
+        vocabulary=vocabulary,
+        weights=network.state_dict(),
+        training_images=pretrained.training_images,
+        decoding=recipe.decoding,
+        provenance={"encoder": source, "data": splits.describe(), "stages": []},
+    )
+
+
+def new_network(
+    recipe: Recipe, pretrained: PretrainedEncoder, vocabulary_size: int
+) -> CaptioningModel:
+    """A network with this encoder and a randomly initialised decoder."""
+    model = ModelConfig(
+        vocabulary_size=vocabulary_size,
+        embedding_dim=recipe.embedding_dim,
+        attention_dim=recipe.attention_dim,
+        decoder_dim=recipe.decoder_dim,
+        dropout=recipe.dropout,
+        stride_in_1x1=pretrained.stride_in_1x1,
+    )
+    torch.manual_seed(recipe.decoder.seed)
+    network = CaptioningModel(model)
+    network.encoder.load_state_dict(pretrained.encoder.state_dict())
+    return network
+
+
+def from_trained_model(
+    path: Path, flags: TrainingFlags, recipe: Recipe, splits: Splits
+) -> Checkpoint:
+    """A trained model, with the new words of these captions added."""
+    model = Checkpoint.load(path)
+    refuse_other_sizes(flags, model)
+    extended = extend_vocabulary(model, training_captions(splits), recipe.min_count)
+    added = len(extended.vocabulary) - len(model.vocabulary)
+    words = "word" if added == 1 else "words"
+    say(f"start: {path}; {added:,} new {words} added to its {len(model.vocabulary):,}")
+    return extended
+
+
+def load_stage(files: RunFiles, stage: str) -> Checkpoint:
+    """The checkpoint of a stage; raises SettingError where that has not been trained."""
+    path = files.checkpoint(stage)
+    if not path.exists():
+        raise SettingError(f"{path}: there is no such model file; train --stage {stage} first")
+    return Checkpoint.load(path)
+
+
+def refuse_other_sizes(flags: TrainingFlags, model: Checkpoint) -> None:
+    """Raise SettingError for flags that differ from a model whose training continues."""
+    sizes = {**asdict(model.model), "image_size": model.images.size}
+    others = [name for name, size in sizes.items() if flags.settings.get(name, size) != size]
+    if others:
+        raise SettingError(
+            f"these settings differ from the trained model's: {', '.join(others)}; leave them out, "
+            "or train all stages again under another --name"
+        )
+
+
+def training_captions(splits: Splits) -> list[list[str]]:
+    """The tokens of all captions to train on."""
+    return [tokens for photograph in splits.train for tokens in photograph.references]

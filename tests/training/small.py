@@ -1,0 +1,66 @@
+"""A small network for the tests of training: the real decoder behind one small convolution."""
+
+import torch
+from torch import nn
+
+from captioning.data.dataset import Batch
+from captioning.data.vocab import END, PAD, START
+from captioning.network.config import ModelConfig
+from captioning.network.decoder import ENCODER_CHANNELS, Decoder
+from captioning.network.model import CaptioningModel
+from captioning.training.train import TrainConfig
+
+SIZES = ModelConfig(9, embedding_dim=5, attention_dim=4, decoder_dim=6, dropout=0.5)
+CONFIG = TrainConfig(epochs=4, batch_size=2, learning_rate=0.01, patience=4)
+LOCATIONS = 4
+
+
+class Patches(nn.Module):
+    """Pixels (B, 3, 8, 8) to features (B, 4, C)."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, ENCODER_CHANNELS, 4, stride=4)
+
+    def forward(self, images):
+        return self.conv(images).flatten(2).transpose(1, 2)
+
+
+class SmallModel(CaptioningModel):
+    """The network as it is, but for the encoder."""
+
+    def __init__(self, config):
+        nn.Module.__init__(self)
+        self.config = config
+        self.encoder = Patches()
+        self.decoder = Decoder(config)
+
+
+def small_model(seed=0, config=SIZES):
+    torch.manual_seed(seed)
+    return SmallModel(config)
+
+
+def make_batch(seed, visual=(LOCATIONS, ENCODER_CHANNELS)):
+    """Two photographs with two captions each."""
+    random = torch.Generator().manual_seed(seed)
+    words = torch.randint(4, 9, (4, 3), generator=random)
+    tokens = torch.cat([torch.full((4, 1), START), words, torch.full((4, 1), END)], dim=1)
+    tokens[1, 3:] = torch.tensor([END, PAD])
+    return Batch(torch.randn(2, *visual, generator=random), tokens[:, :-1], tokens[:, 1:])
+
+
+def sampler(epoch, done=0):
+    return [make_batch(10 * epoch + step) for step in range(done, 3)]
+
+
+def weights_of(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def equal(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def changed(first, second):
+    return {name for name in first if not torch.equal(first[name], second[name])}

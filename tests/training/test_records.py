@@ -1,0 +1,63 @@
+"""The records of a run: which ones a stage keeps, and what is refused."""
+
+import json
+
+import pytest
+
+from captioning.errors import CaptioningError
+from captioning.training.records import Report, RunFiles, read_records
+
+FIGURES = {"loss": 2.5, "BLEU-4": 20.0, "CIDEr-D": 50.0}
+FIGURES |= {
+    "BLEU-1": 60.0,
+    "BLEU-2": 40.0,
+    "BLEU-3": 30.0,
+    "ROUGE-L": 40.0,
+    "F1 macro": 10.0,
+    "F1 weighted": 30.0,
+}
+FIGURES |= {"accuracy": 40.0, "accuracy top-5": 70.0, "caption F1": 30.0}
+
+
+def record(epoch):
+    return {"epoch": epoch, "learning_rate": 0.1, "train_loss": 3.0, "seconds": 1, "dev": FIGURES}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return RunFiles("small")
+
+
+def written(files):
+    lines = [json.loads(line) for line in files.metrics.read_text().splitlines()]
+    return [(line["stage"], line["epoch"]) for line in lines]
+
+
+def test_a_stage_keeps_the_records_of_earlier_stages_alone(files):
+    for stage in ("decoder", "finetune", "refine"):
+        Report(files, stage)([record(1), record(2)])
+    Report(files, "finetune")([record(1)])
+    assert written(files) == [("decoder", 1), ("decoder", 2), ("finetune", 1)]
+    Report(files, "adapt")([record(1)])
+    assert written(files) == [("adapt", 1)]
+
+
+def test_a_report_draws_the_curves_and_prints_the_last_epoch(files, capsys):
+    Report(files, "decoder")([record(1), record(2)])
+    assert files.plot.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == (
+        "decoder epoch 2: train loss 3.000, dev loss 2.500, BLEU-4 20.00, CIDEr-D 50.00, 1 s\n"
+    )
+
+
+def test_without_a_file_there_are_no_records(files):
+    assert read_records(files.metrics) == []
+
+
+@pytest.mark.parametrize("content", [b"text", b"[1]", b"7", b'{"stage": "decoder"}', b"\xff\xfe"])
+def test_a_file_of_anything_else_is_refused_before_training(files, content):
+    files.metrics.parent.mkdir(parents=True)
+    files.metrics.write_bytes(content)
+    with pytest.raises(CaptioningError, match=r"small\.jsonl: .* choose another --name"):
+        Report(files, "finetune")

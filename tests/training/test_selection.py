@@ -1,0 +1,95 @@
+"""The best checkpoint of a run: only figures of the same search on the same data compete."""
+
+from dataclasses import replace
+
+import pytest
+
+from captioning.network.config import DecodeConfig
+from captioning.training.provenance import data_of, stages_of
+from captioning.training.selection import best_of
+
+SEARCH = DecodeConfig(beam=4, length_penalty=0.8)
+OTHER = DecodeConfig(beam=3, length_penalty=0.0)
+
+
+@pytest.fixture
+def make(checkpoint):
+    """A function that makes a checkpoint of these stages, the last one with this CIDEr-D."""
+
+    def make(*stages, score, loss=2.0, decoding=SEARCH, data="photographs"):
+        return replace(
+            checkpoint,
+            decoding=decoding,
+            provenance={"data": data, "stages": [{"stage": s, "data": data} for s in stages]},
+            figures={"CIDEr-D": score, "loss": loss},
+        )
+
+    return make
+
+
+def test_the_highest_cider_wins_and_the_loss_breaks_a_tie(make, tmp_path):
+    first = make("decoder", score=50.0)
+    second = make("decoder", "finetune", score=60.0)
+    third = make("decoder", "finetune", "refine", score=60.0, loss=1.5)
+    assert best_of([first, second], tmp_path / "none.pth") is second
+    assert best_of([first, second, third], tmp_path / "none.pth") is third
+    same = make("decoder", "finetune", "refine", score=60.0)
+    assert best_of([second, same], tmp_path / "none.pth") is second  # of equals the earlier one
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"decoding": OTHER}, "scored with beam 3, length penalty 0 and at most 30 words"),
+        ({"data": "others"}, "scored on other data (others)"),
+        ({"data": ""}, "scored on other data (unknown)"),
+    ],
+)
+def test_figures_of_another_search_or_other_data_do_not_count(
+    make, tmp_path, capsys, change, reason
+):
+    other = make("decoder", score=99.0, **change)
+    last = make("decoder", "finetune", score=10.0)
+    assert best_of([other, last], tmp_path / "none.pth") is last
+    printed = capsys.readouterr().out
+    assert printed == f"decoder does not count for the best checkpoint: it was {reason}\n"
+
+
+def test_an_older_best_counts_if_it_was_made_from_the_last_by_the_same_search(
+    make, tmp_path, capsys
+):
+    last, known = make("decoder", score=10.0), tmp_path / "best.pth"
+    make("decoder", "finetune", score=20.0).save(known)
+    assert best_of([last], known).figures["CIDEr-D"] == 20
+    make("other", "finetune", score=20.0).save(known)
+    assert best_of([last], known) is last
+    assert capsys.readouterr().out == ""
+    for stage in ("decoder", "other"):
+        make(stage, "finetune", score=20.0, decoding=OTHER).save(known)
+        assert best_of([last], known) is last
+        assert "best.pth does not count" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("figures", [{}, {"CIDEr-D": 9.0}, {"CIDEr-D": "high", "loss": 1.0}])
+def test_a_checkpoint_without_figures_does_not_count(make, checkpoint, tmp_path, capsys, figures):
+    last = make("decoder", score=10.0)
+    foreign = replace(checkpoint, provenance={}, figures=figures)
+    assert best_of([foreign, last], tmp_path / "none.pth") is last
+    assert "has no CIDEr-D and loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "provenance", [{}, {"stages": None}, {"stages": "all"}, {"stages": ["first", 2]}]
+)
+def test_a_checkpoint_of_unknown_provenance_has_no_stages_and_no_data(checkpoint, provenance):
+    foreign = replace(checkpoint, provenance=provenance)
+    assert stages_of(foreign) == []
+    assert data_of(foreign) == ""
+
+
+def test_the_data_of_the_last_stage_are_those_that_count(checkpoint):
+    stages = [{"stage": "decoder", "data": "first"}, {"stage": "adapt", "data": "second"}]
+    made = replace(checkpoint, provenance={"data": "first", "stages": stages})
+    assert stages_of(made) == stages
+    assert data_of(made) == "second"
+    assert data_of(replace(made, provenance={"data": "first", "stages": [{}]})) == "first"
