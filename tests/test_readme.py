@@ -54,7 +54,7 @@ def test_make_knows_the_target(words):
 
 @pytest.mark.parametrize("words", commands("python", "main.py"), ids=" ".join)
 def test_training_flags_are_accepted(words):
-    trainer.override(trainer.RECIPE, trainer.parse_arguments(words))
+    trainer.RECIPE.override(trainer.parse_arguments(words).settings)
 
 
 @pytest.mark.parametrize("words", commands("python", "bleu_scorer.py"), ids=" ".join)
