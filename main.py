@@ -387,7 +387,7 @@ class Stage:
         """Figures of a network on the development photographs."""
         loader = batches(dev, SCORING_BATCH, workers=self.flags.workers)
         arguments = (self.splits.dev, loader, self.start.vocabulary, decoding)
-        return evaluate(TorchEngine(network), *arguments).figures
+        return evaluate(TorchEngine(network), *arguments).metrics
 
     def blend(self) -> Checkpoint:
         """The network between the one it starts from and the one it made; nothing is trained."""

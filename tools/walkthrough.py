@@ -222,7 +222,7 @@ def sizes_and_intervals() -> Figure:
     found = [intervals({"score": statistic})["score"] for statistic in statistics]
     low, high = zip(*found, strict=True)
     axes.fill_between(counts, low, high, color=ACCENT, alpha=0.2, linewidth=0)
-    figures = [statistic.figure() for statistic in statistics]
+    figures = [statistic.estimate() for statistic in statistics]
     axes.plot(counts, figures, color=ACCENT, marker="o", linewidth=2)
     axes.text(33, 62, "95 % interval", color=ACCENT)
     axes.set(xlabel="photographs measured", ylabel="mean of invented scores", xscale="log")

@@ -271,7 +271,7 @@ def choose_one(captions: Sequence[Captioned]) -> Captioned:
 
 def doubtful(caption: Caption, calibration: Calibration | None) -> bool:
     """Whether captions this unsure were often wrong, where that was measured."""
-    return calibration is not None and calibration.doubts(caption.confidence)
+    return calibration is not None and calibration.is_unsure(caption.confidence)
 
 
 def show_doubt(caption: Caption, calibration: Calibration | None) -> None:
@@ -279,8 +279,8 @@ def show_doubt(caption: Caption, calibration: Calibration | None) -> None:
     if calibration is not None and doubtful(caption, calibration):
         st.warning(
             "The model is unsure of this caption; check it. When it was measured, captions as "
-            f"unsure as this scored {calibration.doubtful:.0f} {calibration.of} on average, the "
-            f"others {calibration.others:.0f}.",
+            f"unsure as this scored {calibration.unsure_score:.0f} {calibration.metric} on "
+            f"average, the others {calibration.other_score:.0f}.",
             icon=":material/help:",
         )
 

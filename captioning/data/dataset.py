@@ -28,14 +28,16 @@ class Batch(NamedTuple):
     targets: Tensor  # (N, T), the token after each input; <pad> where there is none
 
 
-def encode_caption(tokens: Sequence[str], vocabulary: Vocabulary, max_words: int) -> list[int]:
+def encode_caption(
+    tokens: Sequence[str], vocabulary: Vocabulary, max_words: int | None
+) -> list[int]:
     """Turn a caption into ids between ``<start>`` and ``<end>``.
 
     A caption of more than ``max_words`` is cut, and then has no ``<end>``: the model must not
     learn to stop in the middle of a sentence.
     """
     ids = vocabulary.encode(tokens[:max_words])
-    return [START, *ids] if len(tokens) > max_words else [START, *ids, END]
+    return [START, *ids] if len(ids) < len(tokens) else [START, *ids, END]
 
 
 class CaptionDataset(Dataset[Item]):
@@ -49,7 +51,7 @@ class CaptionDataset(Dataset[Item]):
         photographs: Sequence[Photograph],
         vocabulary: Vocabulary,
         visual: Callable[[int], "Tensor | View"],
-        max_words: int,
+        max_words: int | None,
     ) -> None:
         def encode(change: Callable[[list[str]], list[str]]) -> list[list[list[int]]]:
             return [

@@ -1,4 +1,4 @@
-"""Captions without a captioner."""
+"""Captions without a model."""
 
 import numpy as np
 import pytest
