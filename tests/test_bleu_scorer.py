@@ -210,7 +210,7 @@ def test_the_table_of_people_is_not_a_file_of_captions(score, tmp_path, capsys):
     assert "us.csv, line 1: " in capsys.readouterr().err
 
 
-def test_a_trial_does_not_replace_the_whole(score, tmp_path):
+def test_a_trial_does_not_replace_the_result_of_all(score, tmp_path):
     assert score("--limit", 2, "--beam", 2) == 0
     names = {path.name for path in (tmp_path / "results" / "metrics").iterdir()}
     assert names == {"tiny_test_first_2_beam_2.json", "tiny_test_first_2_beam_2.csv"}
@@ -223,15 +223,15 @@ def test_a_trials_captions_can_be_scored_again(score, tmp_path, written):
     again = ("--captions", table, "--limit", 3, "--split", "train", "--name", "again")
     assert score(*again, model=None) == 0
     assert score("--limit", 3, "--split", "train", "--name", "directly") == 0
-    said = [
+    pairs = [
         [(r["image"], r["caption"]) for r in rows_of(tmp_path, n)] for n in ("again", "directly")
     ]
-    assert said[0] == said[1]
+    assert pairs[0] == pairs[1]
     again, directly = (result_of(tmp_path, name)["metrics"] for name in ("again", "directly"))
     assert again["CIDEr-D"] == directly["CIDEr-D"]
 
 
-def test_a_trials_captions_are_found_without_naming_their_split(score, tmp_path):
+def test_the_split_of_a_trials_captions_need_not_be_named(score, tmp_path):
     assert score("--limit", 2, "--name", "us") == 0
     table = tmp_path / "results/metrics/us.csv"
     assert score("--captions", table, "--limit", 2, "--name", "again", model=None) == 0
@@ -464,13 +464,13 @@ def test_nearest_finds_photographs_for_a_file_of_captions_too(score, data_set, t
 def test_publish_writes_result_and_card_beside_the_model(score, checkpoint, tmp_path):
     model = tmp_path / "shop" / "model.pth"
     made = {"stage": "decoder", "command": "python main.py", "config": {"epochs": 3}, "torch": "2"}
-    provenance = {"encoder": "made by chance", "data": "noise", "stages": [made]}
+    provenance = {"encoder": "made at random", "data": "noise", "stages": [made]}
     replace(checkpoint, provenance=provenance).save(model)
     assert score("--publish", "--split", "dev", model=model) == 0
     result = json.loads((model.parent / "results.json").read_text())
     card = (model.parent / "README.md").read_text()
     assert f"{result['metrics']['CIDEr-D']:.2f}" in card
-    assert all(word in card for word in ("made by chance", "python main.py", file_hash(model)))
+    assert all(word in card for word in ("made at random", "python main.py", file_hash(model)))
 
 
 def test_help_lists_every_flag(capsys):

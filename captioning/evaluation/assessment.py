@@ -195,13 +195,13 @@ def compare_systems(this: Assessment, other: Assessment) -> dict[str, dict[str, 
     comparable = {name: one for name, one in ours.items() if not name.startswith("F1 ")}
     return {
         name: {
-            "this": round(found.this, _DIGITS),
-            "other": round(found.other, _DIGITS),
-            "difference": round(found.difference, _DIGITS),
-            "interval": _rounded_ends(found.interval),
-            "p": round(found.p, _DIGITS),
+            "this": round(comparison.this, _DIGITS),
+            "other": round(comparison.other, _DIGITS),
+            "difference": round(comparison.difference, _DIGITS),
+            "interval": _rounded_ends(comparison.interval),
+            "p": round(comparison.p, _DIGITS),
         }
-        for name, found in compare(comparable, theirs).items()
+        for name, comparison in compare(comparable, theirs).items()
     }
 
 

@@ -308,7 +308,7 @@ def caption_f1(candidate: Tokens, references: Sequence[Tokens]) -> float:
     Raises ValueError without a reference.
     """
     _require_references(references)
-    said = set(candidate)
+    words = set(candidate)
     expected: set[Hashable] = set().union(*references)
-    either = len(said) + len(expected)
-    return 2 * len(said & expected) / either if either else 0.0
+    either = len(words) + len(expected)
+    return 2 * len(words & expected) / either if either else 0.0

@@ -102,7 +102,7 @@ class Systems:
             texts = [text] * len(self.data.photographs)
         else:
             texts = nearest_captions(self.data.photographs, training, self._mean_features())
-            about = "The caption of the training photograph that looks most alike"
+            about = "The caption of the most similar training photograph"
         return ScoredSystem(name, about, {"baseline": name}, System(texts))
 
     def _mean_features(self) -> Callable[[Sequence[Photograph]], NDArray[np.floating]]:

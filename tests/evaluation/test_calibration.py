@@ -16,18 +16,18 @@ def section(*bins):
 
 def test_the_least_confident_fifth_is_unsure():
     tenths = [(0.1 * k, 10.0 * k, 10) for k in range(1, 11)]
-    found = Calibration.from_result(section(*reversed(tenths)))
-    assert found.threshold == pytest.approx(0.25)
-    assert found.unsure_score == pytest.approx(15)
-    assert found.other_score == pytest.approx(sum(10 * k for k in range(3, 11)) / 8)
-    assert found.is_unsure(0.2)
-    assert not found.is_unsure(0.3)
+    calibration = Calibration.from_result(section(*reversed(tenths)))
+    assert calibration.threshold == pytest.approx(0.25)
+    assert calibration.unsure_score == pytest.approx(15)
+    assert calibration.other_score == pytest.approx(sum(10 * k for k in range(3, 11)) / 8)
+    assert calibration.is_unsure(0.2)
+    assert not calibration.is_unsure(0.3)
 
 
 def test_bins_count_by_their_photographs():
-    found = Calibration.from_result(section((0.2, 10, 30), (0.4, 20, 10), (0.6, 50, 30)))
-    assert found.threshold == pytest.approx(0.3)  # one bin at least
-    assert found.other_score == pytest.approx((20 * 10 + 50 * 30) / 40)
+    calibration = Calibration.from_result(section((0.2, 10, 30), (0.4, 20, 10), (0.6, 50, 30)))
+    assert calibration.threshold == pytest.approx(0.3)  # one bin at least
+    assert calibration.other_score == pytest.approx((20 * 10 + 50 * 30) / 40)
 
 
 @pytest.mark.parametrize("result", [{}, section(), section((0.5, 10, 5))])
@@ -51,6 +51,8 @@ def test_the_result_of_another_model_does_not_count(tmp_path):
 
 
 def test_the_model_that_ships_is_calibrated():
-    found = Calibration.read(SHIPPED_MODEL.with_name("results.json"), file_hash(SHIPPED_MODEL))
-    assert found.unsure_score < found.other_score
-    assert 0 < found.threshold < 1
+    calibration = Calibration.read(
+        SHIPPED_MODEL.with_name("results.json"), file_hash(SHIPPED_MODEL)
+    )
+    assert calibration.unsure_score < calibration.other_score
+    assert 0 < calibration.threshold < 1

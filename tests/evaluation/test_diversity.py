@@ -11,11 +11,11 @@ def test_diversity_by_hand():
     corpus = Corpus.of(
         ["A dog runs.", "a dog runs", "a cat"], [["a b"], ["a b c d"], ["a b c", "a"]]
     )
-    found = diversity(corpus, {("a", "dog", "runs")})
-    assert found.metrics == pytest.approx(
+    result = diversity(corpus, {("a", "dog", "runs")})
+    assert result.metrics == pytest.approx(
         {"distinct-1": 100 * 4 / 8, "distinct-2": 100 * 3 / 5, "vocabulary used": 4}
     )
-    assert estimates(found.statistics) == pytest.approx(
+    assert estimates(result.statistics) == pytest.approx(
         {
             "length": 8 / 3,
             "reference length": 8 / 3,
@@ -24,5 +24,5 @@ def test_diversity_by_hand():
             "new captions": 100 / 3,
         }
     )
-    assert found.new == [False, False, True]
+    assert result.new == [False, False, True]
     assert diversity(corpus, None).new is None

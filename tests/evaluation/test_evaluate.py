@@ -45,7 +45,7 @@ def table():
 
 
 class TableEngine:
-    """An engine that looks the next word up; logits are log-probabilities plus a constant."""
+    """An engine that reads from the table; logits are log-probabilities plus a constant."""
 
     def encode(self, images):
         return images.flatten(2).transpose(1, 2)
@@ -154,15 +154,17 @@ def test_the_size_of_the_batches_changes_nothing(size):
 
 
 def test_captions_are_decoded_and_scored_photograph_by_photograph():
-    found = evaluate(
+    evaluation = evaluate(
         TableEngine(), PHOTOGRAPHS, batches_of(PHOTOGRAPHS, 2), VOCABULARY, DecodeConfig(beam=3)
     )
     # Probability 0.225; the next are "dog runs" with 0.1875 and "cat" with 0.125.
-    assert found.captions == ["a dog runs"] * 5
+    assert evaluation.captions == ["a dog runs"] * 5
     references = [[tokenize(caption) for caption in one.captions] for one in PHOTOGRAPHS]
     expected = coco_scores([["a", "dog", "runs"]] * 5, references)
-    assert {name: found.metrics[name] for name in expected} == pytest.approx(expected)
-    assert {"loss", "accuracy", "accuracy top-5", "F1 macro", "F1 weighted"} <= set(found.metrics)
+    assert {name: evaluation.metrics[name] for name in expected} == pytest.approx(expected)
+    assert {"loss", "accuracy", "accuracy top-5", "F1 macro", "F1 weighted"} <= set(
+        evaluation.metrics
+    )
 
 
 def test_the_search_settings_are_used():
@@ -180,8 +182,8 @@ def test_each_target_is_of_its_photograph():
     forced = evaluate(
         TableEngine(), PHOTOGRAPHS, batches_of(PHOTOGRAPHS, 2), VOCABULARY, DecodeConfig(beam=1)
     ).forced
-    for place, one in enumerate(PHOTOGRAPHS):
-        words = [WORDS[target] for target in forced.targets[forced.photographs == place]]
+    for index, one in enumerate(PHOTOGRAPHS):
+        words = [WORDS[target] for target in forced.targets[forced.photographs == index]]
         assert sorted(words) == sorted(word for _, word in transitions([one]))
     losses = [-math.log(NEXT[last][word]) for last, word in transitions(PHOTOGRAPHS[3:4])]
     assert forced.losses[forced.photographs == 3].sum() == pytest.approx(sum(losses), rel=1e-5)
@@ -230,7 +232,7 @@ def test_pixels_and_features_of_a_network_have_the_same_metrics(network, checkpo
     engine, vocabulary = TorchEngine(network), checkpoint.vocabulary
     pixels = Pixels(photographs, ImageConfig(size=64))
     features = Features(engine.encode(torch.stack([pixels(i) for i in range(3)])).numpy())
-    found = [
+    pair = [
         evaluate(
             engine,
             photographs,
@@ -240,6 +242,6 @@ def test_pixels_and_features_of_a_network_have_the_same_metrics(network, checkpo
         )
         for visual in (pixels, features)
     ]
-    assert found[0].captions == found[1].captions
-    assert found[0].metrics == pytest.approx(found[1].metrics, rel=1e-4)
-    assert 0 < found[0].metrics["loss"] < 100
+    assert pair[0].captions == pair[1].captions
+    assert pair[0].metrics == pytest.approx(pair[1].metrics, rel=1e-4)
+    assert 0 < pair[0].metrics["loss"] < 100

@@ -70,9 +70,9 @@ def probed(network, count=300):
     right = 0
     for start in range(0, count, 60):
         part = slice(start, start + 60)
-        found = beam_search(engine, features[part], TOKENS, DecodeConfig(beam=1, max_words=5))
-        probe(features[part], found)
-        pairs = zip(found, kinds[part].tolist(), strict=True)
+        beams = beam_search(engine, features[part], TOKENS, DecodeConfig(beam=1, max_words=5))
+        probe(features[part], beams)
+        pairs = zip(beams, kinds[part].tolist(), strict=True)
         right += sum(FIRST + kind in hypotheses[0].tokens for hypotheses, kind in pairs)
     return probe, right / count
 
@@ -126,38 +126,38 @@ def slow_drop(network, features, tokens, position, erased):
 
 
 def test_each_drop_equals_that_of_a_slow_test(network, seen):
-    features, found = seen
+    features, beams = seen
     probe = AttentionProbe(network.decoder, [])
-    probe(features, found)
+    probe(features, beams)
     expected = []
-    for image, hypotheses in enumerate(found):
+    for image, hypotheses in enumerate(beams):
         best = hypotheses[0]
         for position in range(len(best.tokens)):
             erased = best.alphas[position].topk(round(SHARE * 25)).indices
             one = features[image : image + 1]
             expected.append((image, slow_drop(network, one, best.tokens, position, erased)))
     drops = sorted((drop.photograph, drop.drop) for drop in probe.drops)
-    assert len(drops) == sum(len(hypotheses[0].tokens) for hypotheses in found)
+    assert len(drops) == sum(len(hypotheses[0].tokens) for hypotheses in beams)
     torch.testing.assert_close(
         torch.tensor(drops), torch.tensor(sorted(expected)), atol=2e-3, rtol=0
     )
 
 
 def test_function_words_are_not_tested(network, seen):
-    features, found = seen
-    said = {token for hypotheses in found for token in hypotheses[0].tokens}
+    features, beams = seen
+    said = {token for hypotheses in beams for token in hypotheses[0].tokens}
     probe = AttentionProbe(network.decoder, said)
-    probe(features, found)
+    probe(features, beams)
     assert probe.drops == []
     assert estimates(probe.results().statistics())["faithfulness"] == 0
 
 
 def test_batches_add_up(network, seen):
-    features, found = seen
+    features, beams = seen
     together, apart = (AttentionProbe(network.decoder, [4]) for _ in range(2))
-    together(features, found)
-    for image in range(len(found)):
-        apart(features[image : image + 1], found[image : image + 1])
+    together(features, beams)
+    for image in range(len(beams)):
+        apart(features[image : image + 1], beams[image : image + 1])
     for name in ("drop", "entropy"):
         one, other = (estimates(probe.results().statistics())[name] for probe in (together, apart))
         assert one == pytest.approx(other, rel=1e-3)

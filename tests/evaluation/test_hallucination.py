@@ -13,13 +13,13 @@ def test_hallucinations_by_hand():
         ["a dog with a ball", "a man", "it runs"],
         [["a puppy runs", "the dog"], ["a man on a horse"], ["a dog"]],
     )
-    found = hallucinations(corpus, ObjectWords.load())
-    assert found.words == [("ball",), (), ()]
-    assert estimates(found.statistics) == pytest.approx({"CHAIR-s": 100 / 3, "CHAIR-i": 100 / 3})
+    result = hallucinations(corpus, ObjectWords.load())
+    assert result.words == [("ball",), (), ()]
+    assert estimates(result.statistics) == pytest.approx({"CHAIR-s": 100 / 3, "CHAIR-i": 100 / 3})
 
 
 def test_a_word_counts_once_per_caption():
     corpus = Corpus.of(["a dog, a dog, a cat and snow", "it runs"], [["a puppy", "snowy"], ["a"]])
-    found = hallucinations(corpus, ObjectWords.load())
-    assert found.words == [("cat",), ()]
-    assert estimates(found.statistics) == pytest.approx({"CHAIR-s": 50, "CHAIR-i": 100 / 3})
+    result = hallucinations(corpus, ObjectWords.load())
+    assert result.words == [("cat",), ()]
+    assert estimates(result.statistics) == pytest.approx({"CHAIR-s": 50, "CHAIR-i": 100 / 3})

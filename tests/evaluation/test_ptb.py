@@ -47,8 +47,8 @@ def test_by_hand(text):
 
 def by_java(texts):
     """The tokens of coco-caption's program, for each text."""
-    found = PTBTokenizer().tokenize({i: [{"caption": text}] for i, text in enumerate(texts)})
-    return [found[i][0].split() for i in range(len(texts))]
+    tokens = PTBTokenizer().tokenize({i: [{"caption": text}] for i, text in enumerate(texts)})
+    return [tokens[i][0].split() for i in range(len(texts))]
 
 
 @needs_java

@@ -89,9 +89,9 @@ def test_an_average_is_resampled_together():
 
 def test_only_systems_that_differ_are_told_apart():
     values = normal()
-    found = compare({"m": mean(values)}, {"m": mean(values[::-1].copy())})["m"]
-    assert found.difference == pytest.approx(0)
-    assert found.p > 0.9
+    result = compare({"m": mean(values)}, {"m": mean(values[::-1].copy())})["m"]
+    assert result.difference == pytest.approx(0)
+    assert result.p > 0.9
     better = compare({"m": mean(values + 1.0)}, {"m": mean(values)})["m"]
     assert better.difference == pytest.approx(1.0)
     assert better.interval == pytest.approx((1.0, 1.0))
@@ -118,8 +118,8 @@ def test_under_the_null_small_p_are_rare():
     small = 0
     for seed in range(200):
         a, b = random.normal(size=80), random.normal(size=80)
-        found = compare({"": mean(a)}, {"": mean(b)}, resamples=10, permutations=200, seed=seed)
-        small += found[""].p <= 0.05
+        result = compare({"": mean(a)}, {"": mean(b)}, resamples=10, permutations=200, seed=seed)
+        small += result[""].p <= 0.05
     assert small / 200 <= 0.10
 
 
@@ -137,19 +137,19 @@ def test_only_shared_metrics_are_compared_and_images_must_be_the_same():
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=40))
 def test_rank_correlation_is_scipys(pairs):
     first, second = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
-    found = rank_correlation(first, second, resamples=20).value
+    result = rank_correlation(first, second, resamples=20).value
     if first.std() == 0 or second.std() == 0:
-        assert found == 0
+        assert result == 0
     else:
-        assert found == pytest.approx(stats.spearmanr(first, second).statistic)
+        assert result == pytest.approx(stats.spearmanr(first, second).statistic)
 
 
 def test_the_interval_of_a_correlation_is_around_it():
     first = normal(300)
     second = first + np.random.default_rng(2).normal(0, 3, 300)
-    found = rank_correlation(first, second)
-    assert found.interval.low < found.value < found.interval.high
-    assert found.interval.low > 0
+    result = rank_correlation(first, second)
+    assert result.interval.low < result.value < result.interval.high
+    assert result.interval.low > 0
 
 
 def test_reliability_has_bins_of_equal_size_in_order():
