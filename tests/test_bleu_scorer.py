@@ -1,11 +1,13 @@
-"""The scorer's door: what it scores, what it refuses, what it writes."""
+"""The scorer: what it scores, what it refuses, what it writes."""
 
 import csv
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
@@ -15,9 +17,10 @@ import bleu_scorer
 from captioning import Captioner
 from captioning.data.caption_files import read_captions
 from captioning.data.splits import hashed_split, name_hash, split_photographs
-from captioning.evaluation import meteor
+from captioning.evaluation import evaluate, meteor
 from captioning.evaluation.card import CARD_METRICS
 from captioning.evaluation.ptb import ptb_tokenize
+from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
 from captioning.network.checkpoint import file_hash
 
 CAPTIONS = ("a man runs on the grass", "the red dog 's ball", "two dogs play, a man runs")
@@ -67,7 +70,7 @@ def photographs(data_set, split):
     return getattr(splits, split)
 
 
-def test_figures_are_those_of_pycocoevalcap(score, data_set, checkpoint_path, tmp_path):
+def test_metrics_equal_those_of_pycocoevalcap(score, data_set, checkpoint_path, tmp_path):
     assert score("--split", "train", "--name", "mine") == 0
     metrics = json.loads((tmp_path / "results/metrics/mine.json").read_text())["metrics"]
     scored = photographs(data_set, "train")
@@ -97,7 +100,7 @@ def test_the_result_says_how_it_was_made(score, checkpoint_path, tmp_path, capsy
     assert "METEOR is left out" in printed
 
 
-def test_figures_lie_in_their_intervals(score, tmp_path):
+def test_metrics_lie_in_their_intervals(score, tmp_path):
     assert score("--split", "all", "--name", "mine") == 0
     result = result_of(tmp_path, "mine")
     unresampled = {"F1 macro", "distinct-1", "distinct-2", "vocabulary used"}
@@ -107,7 +110,7 @@ def test_figures_lie_in_their_intervals(score, tmp_path):
         assert result["metrics"][name] - 1e-3 <= high
 
 
-def test_a_row_an_image(score, data_set, tmp_path):
+def test_the_table_has_one_row_per_image(score, data_set, tmp_path):
     assert score("--name", "mine") == 0
     rows = rows_of(tmp_path, "mine")
     scored = photographs(data_set, "test")
@@ -171,8 +174,8 @@ def test_empty_captions_count_as_empty(score, data_set, tmp_path):
     assert (metrics["CIDEr-D"], metrics["length"]) == (0, 0)
 
 
-@pytest.mark.parametrize("baseline", bleu_scorer.BASELINES)
-def test_baselines_are_scored_by_a_command_each(score, tmp_path, baseline):
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_each_baseline_is_scored_by_one_command(score, tmp_path, baseline):
     assert score("--baseline", baseline, model=None) == 0
     result = result_of(tmp_path, f"{baseline}_test")
     assert result["metrics"]["BLEU-1"] > 0
@@ -201,13 +204,13 @@ def test_people_are_compared_with_a_system_on_as_many_references(score, tmp_path
         assert ours[name]["difference"] == pytest.approx(-theirs[name]["difference"], abs=1e-3)
 
 
-def test_a_persons_table_is_no_file_of_captions(score, tmp_path, capsys):
+def test_the_table_of_people_is_not_a_file_of_captions(score, tmp_path, capsys):
     assert score("--baseline", "human", "--name", "us", model=None) == 0
     assert score("--captions", tmp_path / "results/metrics/us.csv", model=None) == 1
-    assert "not how a known format begins" in capsys.readouterr().err
+    assert "us.csv, line 1: " in capsys.readouterr().err
 
 
-def test_a_trial_does_not_replace_the_whole(score, tmp_path):
+def test_a_trial_does_not_replace_the_result_of_all(score, tmp_path):
     assert score("--limit", 2, "--beam", 2) == 0
     names = {path.name for path in (tmp_path / "results" / "metrics").iterdir()}
     assert names == {"tiny_test_first_2_beam_2.json", "tiny_test_first_2_beam_2.csv"}
@@ -220,15 +223,15 @@ def test_a_trials_captions_can_be_scored_again(score, tmp_path, written):
     again = ("--captions", table, "--limit", 3, "--split", "train", "--name", "again")
     assert score(*again, model=None) == 0
     assert score("--limit", 3, "--split", "train", "--name", "directly") == 0
-    said = [
+    pairs = [
         [(r["image"], r["caption"]) for r in rows_of(tmp_path, n)] for n in ("again", "directly")
     ]
-    assert said[0] == said[1]
+    assert pairs[0] == pairs[1]
     again, directly = (result_of(tmp_path, name)["metrics"] for name in ("again", "directly"))
     assert again["CIDEr-D"] == directly["CIDEr-D"]
 
 
-def test_a_trials_captions_are_found_without_naming_their_split(score, tmp_path):
+def test_the_split_of_a_trials_captions_need_not_be_named(score, tmp_path):
     assert score("--limit", 2, "--name", "us") == 0
     table = tmp_path / "results/metrics/us.csv"
     assert score("--captions", table, "--limit", 2, "--name", "again", model=None) == 0
@@ -249,13 +252,8 @@ def test_a_file_that_nearly_fits_a_split_is_judged_by_it(score, data_set, tmp_pa
     ("flags", "words"),
     [
         (("--baseline", "frequent", "--beam", 2), "--beam is for a model"),
-        (("--baseline", "frequent", "--length-penalty", 0), "--length-penalty is for a model"),
-        (("--baseline", "frequent", "--beams"), "--beams is for a model"),
-        (("--baseline", "frequent", "--publish"), "--publish is for a model"),
         (("--publish", "--limit", 3), "leave --limit out"),
-        (("--publish", "--split", "train"), "leave --split out"),
-        (("--publish", "--allow-training-images"), "leave --allow-training-images out"),
-        (("--baseline", "frequent", "--name", "../there"), "not a path"),
+        (("--baseline", "frequent", "--name", "../there"), "cannot be a path"),
     ],
 )
 def test_flags_that_do_not_fit_together_are_refused(score, flags, words, capsys, tmp_path):
@@ -282,7 +280,25 @@ def test_beam_widths_1_to_10_are_scored_and_drawn(score, tmp_path):
         assert figure.format == "PNG"
 
 
-def test_the_report_shows_figures_and_photographs(score, tmp_path):
+def test_beam_widths_are_searched_for_the_scored_model_only(
+    score, checkpoint_path, tmp_path, monkeypatch
+):
+    searched = []
+
+    def beam_search(engine, features, tokens, config):
+        searched.append(config.beam)
+        return search(engine, features, tokens, config)
+
+    search = evaluate.beam_search
+    monkeypatch.setattr(evaluate, "beam_search", beam_search)
+    flags = ("--beams", "--against", checkpoint_path, "--limit", 4, "--name", "mine")
+    assert score(*flags) == 0
+    own = 4  # the checkpoint's beam
+    assert sorted(searched) == sorted([own, *range(1, 11), own])
+    assert len(result_of(tmp_path, "mine")["beams"]) == 10
+
+
+def test_the_report_shows_metrics_and_photographs(score, tmp_path):
     assert score("--name", "mine") == 0
     page = (tmp_path / "results" / "plots" / "mine.html").read_text()
     result = result_of(tmp_path, "mine")
@@ -319,32 +335,142 @@ def test_photographs_it_was_trained_on_are_refused(score, checkpoint, tmp_path, 
     ("flags", "words"),
     [
         (("--references", "nowhere.txt"), "no such caption file"),
+        (("--references", "."), ".: this is a folder"),
         (("--limit", "0"), "--limit must be at least 1"),
+        (("--limit", "-3"), "--limit must be at least 1"),
         (("--against", "nowhere.csv"), "nowhere.csv"),
         (("--against", "nowhere.pth"), "no such model file"),
+        (("--against", "."), ".: cannot be read"),
         (("--images", "nowhere"), "no such folder"),
         (("--model", "nowhere.pth"), "no such model file"),
+        (("--model", "."), ".: this is a folder"),
         (("--beam", "0"), "beam must be from 1 to 1,000"),
+        (("--beam", "1001"), "beam must be from 1 to 1,000"),
+        (("--length-penalty", "nan"), "length_penalty must be in [0, 5]"),
+        (("--device", "abacus"), "device abacus cannot be used here"),
+        (("--split", "train", "--against", "nearest"), "choose another --split"),
+        (("--split", "all", "--against", "frequent"), "choose another --split"),
+        (("--name", "a/b"), "--name a/b: "),
+        (("--name", ".."), "--name ..: "),
+        (("--name", "caf\udce9"), "is not UTF-8 text"),
     ],
 )
 def test_bad_input_gets_one_sentence(score, flags, words, capsys, tmp_path):
     assert score(*flags) == 1
     error = capsys.readouterr().err
+    assert error.startswith("bleu_scorer.py: ")
     assert words in error
     assert error.count("\n") == 1
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("name", [".", "nowhere.json", "empty.csv", "binary.csv"])
+def test_a_bad_file_of_captions_gets_one_sentence(score, name, capsys, tmp_path):
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "binary.csv").write_bytes(b"image,caption\n\xff\xfe,\x00")
+    for flags in (("--captions", name), ("--baseline", "human", "--against", name)):
+        assert score(*flags, model=None) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"bleu_scorer.py: {name}")
+        assert error.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def damaged(checkpoint_path, **changes):
+    """The content of a checkpoint with other parts."""
+    return torch.load(checkpoint_path, weights_only=True) | changes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"decoding": {"beam": 3, "width": 3}},
+        {"decoding": {"beam": 0}},
+        {"decoding": None},
+        {"model": {"vocabulary_size": 3, "depth": 2}},
+        {"vocabulary": ["a"]},
+        {"vocabulary": None},
+        {"weights": {}},
+        {"images": {"size": -1}},
+        {"training_images": None},
+        {"version": 0},
+        {"format": "another"},
+    ],
+    ids=str,
+)
+def test_a_broken_model_gets_one_sentence(score, checkpoint_path, changes, capsys, tmp_path):
+    torch.save(damaged(checkpoint_path, **changes), tmp_path / "broken.pth")
+    assert score(model="broken.pth") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("bleu_scorer.py: broken.pth: ")
+    assert error.count("\n") == 1
+
+
+def test_a_broken_model_to_compare_with_is_refused_before_any_work(score, capsys, tmp_path):
+    (tmp_path / "broken.pth").write_text("no checkpoint")
+    assert score("--against", "broken.pth") == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("bleu_scorer.py: broken.pth: ")
+    assert "captioning" not in captured.out
+
+
+@pytest.mark.parametrize(
+    "flags", [("--four-references",), ("--against", "human"), ("--baseline", "human")]
+)
+def test_leaving_a_reference_out_needs_two_of_every_image(score, data_set, flags, capsys, tmp_path):
+    lines = (data_set / "captions.txt").read_text().splitlines()
+    last = photographs(data_set, "test")[-1].name
+    kept = [line for line in lines if not line.startswith(f"{last},")]
+    (tmp_path / "few.txt").write_text("\n".join([*kept, f"{last},a dog"]))
+    given = ("--references", tmp_path / "few.txt", *flags)
+    assert score(*given, model=None) == 1
+    captured = capsys.readouterr()
+    assert "every image needs at least two" in captured.err
+    assert captured.err.count("\n") == 1
+    assert "captioning" not in captured.out
+
+
+def test_baselines_of_training_captions_need_some(score, data_set, capsys, tmp_path):
+    tested = photographs(data_set, "test")
+    rows = [f"{photo.name},{caption}" for photo in tested for caption in ("a man", "a dog")]
+    (tmp_path / "few.txt").write_text("image,caption\n" + "\n".join(rows))
+    for baseline in ("nearest", "frequent"):
+        flags = ("--references", tmp_path / "few.txt", "--baseline", baseline)
+        assert score(*flags, model=None) == 1
+        error = capsys.readouterr().err
+        assert "the data set has none" in error
+        assert error.count("\n") == 1
+
+
+def test_a_damaged_photograph_gets_one_sentence(score, data_set, capsys, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(data_set, images)
+    name = photographs(data_set, "test")[0].name
+    (images / name).write_bytes(b"no photograph")
+    assert score("--images", images) == 1
+    error = capsys.readouterr().err.splitlines()[-1]  # after the progress bar
+    assert error.startswith("bleu_scorer.py: ")
+    assert name in error
+
+
+def test_nearest_finds_photographs_for_a_file_of_captions_too(score, data_set, tmp_path):
+    rows = [[photo.name, "a dog runs"] for photo in photographs(data_set, "test")]
+    with (tmp_path / "theirs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "caption"], *rows])
+    assert score("--captions", "theirs.csv", "--against", "nearest", model=None) == 0
+    assert "BLEU-4" in result_of(tmp_path, "theirs_test")["against"]["metrics"]
+
+
 def test_publish_writes_result_and_card_beside_the_model(score, checkpoint, tmp_path):
     model = tmp_path / "shop" / "model.pth"
     made = {"stage": "decoder", "command": "python main.py", "config": {"epochs": 3}, "torch": "2"}
-    provenance = {"encoder": "made by chance", "data": "noise", "stages": [made]}
+    provenance = {"encoder": "made at random", "data": "noise", "stages": [made]}
     replace(checkpoint, provenance=provenance).save(model)
     assert score("--publish", "--split", "dev", model=model) == 0
     result = json.loads((model.parent / "results.json").read_text())
     card = (model.parent / "README.md").read_text()
     assert f"{result['metrics']['CIDEr-D']:.1f}" in card
-    assert all(word in card for word in ("made by chance", "python main.py", file_hash(model)))
+    assert all(word in card for word in ("made at random", "python main.py", file_hash(model)))
 
 
 def test_help_lists_every_flag(capsys):
@@ -352,5 +478,19 @@ def test_help_lists_every_flag(capsys):
         bleu_scorer.main(["--help"])
     words = capsys.readouterr().out.split()
     assert stop.value.code == 0
-    flags = ["--" + name.replace("_", "-") for name in vars(bleu_scorer.parse_arguments([]))]
+    names = {field.name for field in fields(ScoringFlags)} - {"words"}
+    flags = {"--" + name.replace("_", "-") for name in names}
     assert [flag for flag in flags if flag not in words] == []
+
+
+def test_every_flag_has_a_help_text():
+    actions = bleu_scorer.make_parser()._actions
+    assert {action.dest for action in actions} == {
+        *(field.name for field in fields(ScoringFlags) if field.name != "words"),
+        "help",
+    }
+    assert [action.dest for action in actions if not action.help] == []
+
+
+def test_without_flags_the_defaults_are_those_of_the_dataclass():
+    assert bleu_scorer.parse_arguments([]) == ScoringFlags()

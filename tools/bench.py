@@ -35,10 +35,9 @@ from captioning.data.dataset import Batch, CaptionDataset, Pixels, batches, coll
 from captioning.data.splits import split_photographs
 from captioning.data.vocab import TOKENS
 from captioning.errors import CaptioningError
-from captioning.evaluation.corpus import Corpus, caption_statistics
+from captioning.evaluation.corpus import Corpus, caption_scores, caption_statistics
 from captioning.evaluation.evaluate import evaluate
 from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
-from captioning.evaluation.metrics import caption_scores
 from captioning.evaluation.uncertainty import intervals
 from captioning.files import write_atomically
 from captioning.inference.captioner import Captioner
@@ -309,7 +308,7 @@ def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
 
     def everything() -> None:
         probe = AttentionProbe(engine.reference_decoder, vocabulary.encode(FUNCTION_WORDS))
-        evaluate(engine, photographs, batches(dataset, BATCH), vocabulary, decoding, probe)
+        evaluate(engine, photographs, batches(dataset, BATCH), vocabulary, decoding, [probe])
 
     size = f"{len(photographs)} photographs"
     name = f"captioning and scoring {size}, beam 3"

@@ -234,7 +234,7 @@ def sizes_and_intervals() -> Figure:
     bands = [intervals({"score": statistic})["score"] for statistic in statistics]
     low, high = zip(*bands, strict=True)
     axes.fill_between(counts, low, high, color=ACCENT, alpha=0.2, linewidth=0)
-    means = [statistic.figure() for statistic in statistics]
+    means = [statistic.estimate() for statistic in statistics]
     axes.plot(counts, means, color=ACCENT, marker="o", linewidth=2)
     axes.text(33, 62, "95 % interval", color=ACCENT)
     axes.set(xlabel="photographs measured", ylabel="mean of simulated scores", xscale="log")

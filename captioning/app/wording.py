@@ -30,15 +30,15 @@ def one_in(probability: float) -> str:
 
 def is_unsure(caption: Caption, calibration: Calibration | None) -> bool:
     """Whether captions with so little confidence were often wrong; no if that is not known."""
-    return calibration is not None and calibration.doubts(caption.confidence)
+    return calibration is not None and calibration.is_unsure(caption.confidence)
 
 
 def unsure_warning(calibration: Calibration) -> str:
     """What to tell people of an unsure caption."""
     return (
         "The model is unsure of this caption; check it. When it was measured, captions as "
-        f"unsure as this scored {calibration.doubtful:.0f} {calibration.of} on average, the "
-        f"others {calibration.others:.0f}."
+        f"unsure as this scored {calibration.unsure_score:.0f} {calibration.metric} on average, "
+        f"the others {calibration.other_score:.0f}."
     )
 
 

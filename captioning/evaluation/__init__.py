@@ -1,1 +1,1 @@
-"""How good captions are, and how sure one can be of it."""
+"""How good captions are, and how certain that is."""

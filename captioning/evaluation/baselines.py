@@ -1,4 +1,4 @@
-"""Captions without a captioner: what a model must beat to be worth anything."""
+"""Captions without a model: what a model must beat to be worth anything."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from captioning.data.vocab import tokenize
 
 
 def most_frequent_caption(training: Sequence[Photograph]) -> str:
-    """The caption that occurs most often in the training set, punctuation and case aside.
+    """The caption that occurs most often in the training set, ignoring case and punctuation.
 
     Of captions that occur equally often, the first in alphabetical order.
     """
@@ -29,15 +29,15 @@ def nearest_captions(
     training: Sequence[Photograph],
     mean_features: Callable[[Sequence[Photograph]], NDArray[np.floating]],
 ) -> list[str]:
-    """The first caption of the training photograph that looks most alike.
+    """The first caption of the most similar training photograph.
 
-    Alike: the highest cosine of mean features, which ``mean_features`` gives (M, C). The nearest
+    Similarity is the cosine of mean features, which ``mean_features`` gives (M, C). The nearest
     neighbour of Devlin et al. (2015), "Exploring Nearest Neighbor Approaches for Image
     Captioning", with one neighbour.
     """
     wanted, known = (_unit(mean_features(photos)) for photos in (photographs, training))
     nearest = (wanted @ known.T).argmax(axis=1)  # (M,)
-    return [" ".join(tokenize(training[place].captions[0])) for place in nearest]
+    return [" ".join(tokenize(training[index].captions[0])) for index in nearest]
 
 
 def cached_mean_features(

@@ -1,8 +1,8 @@
-"""METEOR 1.5, by its authors' program, where the optional package and Java are there.
+"""METEOR 1.5, by its authors' program, where the optional package and Java are installed.
 
-Nothing else is called METEOR here: the imitations in circulation give other numbers. Java matches
-words, stems, synonyms and paraphrases, and gives the counts of each image; the score of the summed
-counts is computed here, as the program does, so that it can be resampled.
+Nothing else is called METEOR here: the reimplementations in circulation give other numbers. Java
+matches words, stems, synonyms and paraphrases, and gives the counts of each image; the score of the
+summed counts is computed here, as the program does, so that it can be resampled.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ _CHUNKS, _CANDIDATE_MATCHES, _REFERENCE_MATCHES = 20, 21, 22  # columns
 
 
 def why_not() -> str | None:
-    """One sentence that says why METEOR cannot be measured here; None where it can."""
+    """One sentence on why METEOR cannot be measured here; None where it can."""
     if importlib.util.find_spec("pycocoevalcap") is None:
         return MISSING_PACKAGE
     return MISSING_JAVA if shutil.which("java") is None else None
@@ -43,7 +43,7 @@ def meteor(
         for candidate, texts in zip(candidates, references, strict=True)
     ]
     rows = np.array([line.split() for line in _ask(lines)], dtype=np.float64)  # (B, 23)
-    # As in the program: a caption that is its reference has one chunk, which is no fragment.
+    # As in the program: a caption that equals its reference has one chunk and is not fragmented.
     perfect = (rows[:, 0] == rows[:, _CANDIDATE_MATCHES]) & (
         rows[:, 1] == rows[:, _REFERENCE_MATCHES]
     )
@@ -73,17 +73,18 @@ def _score(sums: Array) -> Array:
     lengths, function_words = sums[:, 0:2], sums[:, 2:4]  # (R, 2): of candidate, of reference
     weighted = _DELTA * (lengths - function_words) + (1 - _DELTA) * function_words
     matched = np.zeros_like(weighted)
-    for place, weight in enumerate(_WEIGHTS):
-        start = 4 + 4 * place
+    for kind, weight in enumerate(_WEIGHTS):
+        start = 4 + 4 * kind
         content, function = sums[:, start : start + 2], sums[:, start + 2 : start + 4]
         matched += weight * (_DELTA * content + (1 - _DELTA) * function)
     precision, recall = _divide(matched, weighted).T
     harmonic = _divide(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
     matches = (sums[:, _CANDIDATE_MATCHES] + sums[:, _REFERENCE_MATCHES]) / 2
     fragments = _divide(sums[:, _CHUNKS], matches)
-    found: Array = harmonic * (1 - _GAMMA * fragments**_BETA)
-    return found
+    score: Array = harmonic * (1 - _GAMMA * fragments**_BETA)
+    return score
 
 
-def _divide(above: Array, below: Array) -> Array:
-    return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+def _divide(numerator: Array, denominator: Array) -> Array:
+    zero = np.zeros_like(numerator)
+    return np.divide(numerator, denominator, out=zero, where=denominator != 0)

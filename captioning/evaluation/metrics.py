@@ -1,7 +1,8 @@
-"""How good captions are: BLEU, ROUGE-L, CIDEr-D and F1 on tokens, each from an image's statistics.
+"""Caption metrics: BLEU, ROUGE-L, CIDEr-D and F1 on tokens, image by image.
 
 BLEU, ROUGE-L and CIDEr-D are those of the coco-caption code (https://github.com/tylin/coco-caption,
-on PyPI as pycocoevalcap), number for number, on tokens instead of on strings with spaces.
+on PyPI as pycocoevalcap), number for number, but of token sequences instead of strings. ``corpus``
+puts together what a whole corpus scores.
 """
 
 import math
@@ -35,7 +36,7 @@ _CIDER_SCALE = 10.0
 class Ngrams:
     """A caption with its n-grams counted.
 
-    What counts n-grams takes it in place of tokens, so that several metrics share one count.
+    Metrics over n-grams accept it in place of tokens, so that several of them share one count.
     """
 
     length: int  # tokens
@@ -43,7 +44,7 @@ class Ngrams:
 
     @classmethod
     def of(cls, caption: "Caption") -> "Ngrams":
-        """Count the n-grams of 1 to 4 tokens, unless that is done already."""
+        """Count the n-grams of 1 to 4 tokens, unless they are counted already."""
         if isinstance(caption, Ngrams):
             return caption
         shifted = [caption[start:] for start in range(MAX_ORDER)]
@@ -59,11 +60,15 @@ def _require_references(references: Sequence[object]) -> None:
         raise ValueError("every image needs at least one reference caption, and one has none")
 
 
-def _require_pairs(candidates: Sequence[Caption], references: Sequence[Sequence[Caption]]) -> None:
+def require_pairs(candidates: Sequence[Caption], references: Sequence[Sequence[Caption]]) -> None:
+    """Check that every image has one candidate and at least one reference.
+
+    Raises ValueError where one has not, and TypeError where a caption is a string.
+    """
     if len(candidates) != len(references):
         raise ValueError(
             f"there are {len(candidates)} candidate captions but references for {len(references)}"
-            " images; give one candidate an image"
+            " images; give one candidate per image"
         )
     for captions in references:
         _require_references(captions)
@@ -73,10 +78,10 @@ def _require_pairs(candidates: Sequence[Caption], references: Sequence[Sequence[
 
 
 class BleuStatistics(NamedTuple):
-    """What one image adds to corpus BLEU; ``matches`` and ``totals`` are for n-grams of 1 to 4."""
+    """What one image adds to corpus BLEU; ``matches`` and ``totals`` by n-gram length, 1 to 4."""
 
     candidate_length: int
-    reference_length: int  # that of the reference closest in length, the shorter one if two are
+    reference_length: int  # of the reference closest in length; of two, the shorter
     matches: Counts  # n-grams of the candidate, clipped to their highest count in one reference
     totals: Counts  # n-grams of the candidate
 
@@ -105,24 +110,18 @@ def _clipped_matches(candidate: Ngrams, references: list[Mapping[Ngram, int]]) -
     return tuple(matches)  # type: ignore[return-value]
 
 
-def corpus_bleu(statistics: Iterable[BleuStatistics]) -> tuple[float, float, float, float]:
-    """BLEU-1 to BLEU-4 of a corpus, 0 to 1 (Papineni et al. 2002; the coco-caption code).
-
-    Statistics are summed over images before they are divided. Without images every value is 0.
-    """
-    sums = bleu_rows(statistics).sum(axis=0)
-    first, second, third, fourth = bleu_of_sums(sums).tolist()
-    return first, second, third, fourth
-
-
 def bleu_rows(statistics: Iterable[BleuStatistics]) -> NDArray[np.float64]:
-    """Statistics as a matrix (B, 10), a row an image, whose sums ``bleu_of_sums`` takes."""
+    """One row per image (B, 10), whose sums ``bleu_of_sums`` takes."""
     rows = [(s.candidate_length, s.reference_length, *s.matches, *s.totals) for s in statistics]
     return np.array(rows, dtype=np.float64).reshape(-1, 2 + 2 * MAX_ORDER)
 
 
 def bleu_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """BLEU-1 to BLEU-4 (..., 4), 0 to 1, of sums (..., 10) of rows of ``bleu_rows``."""
+    """BLEU-1 to BLEU-4 (..., 4), 0 to 1, of sums over images (..., 10) of ``bleu_rows``.
+
+    Papineni et al. (2002), as in the coco-caption code: sums are divided once, at the end. Without
+    images every value is 0.
+    """
     candidate_length, reference_length = sums[..., 0], sums[..., 1]
     matches, totals = sums[..., 2 : 2 + MAX_ORDER], sums[..., 2 + MAX_ORDER :]
     precisions = (matches + _BLEU_TINY) / (totals + _BLEU_SMALL)  # (..., 4)
@@ -162,7 +161,7 @@ def _or_empty_word(tokens: Tokens) -> Tokens:
 
 
 def _positions(tokens: Tokens) -> dict[Hashable, int]:
-    """Where each token stands: bit i of its number is set where tokens[i] is that token."""
+    """The positions of each token as a bit mask: bit i is set where tokens[i] is that token."""
     positions: dict[Hashable, int] = {}
     for index, token in enumerate(tokens):
         positions[token] = positions.get(token, 0) | 1 << index
@@ -186,9 +185,9 @@ def _common_subsequence(positions: dict[Hashable, int], length: int, other: Toke
 
 @dataclass(frozen=True)
 class DocumentFrequencies:
-    """In how many images' references an n-gram occurs.
+    """The number of images whose references contain an n-gram.
 
-    Raises ValueError where an n-gram is said to occur in more images than there are.
+    Raises ValueError for an n-gram that occurs in more images than there are.
     """
 
     counts: Mapping[Ngram, int] = field(repr=False)
@@ -200,7 +199,7 @@ class DocumentFrequencies:
 
     @classmethod
     def from_references(cls, references: Iterable[Sequence[Caption]]) -> "DocumentFrequencies":
-        """Count over images; each is the sequence of its reference captions."""
+        """Count over images; each are its reference captions."""
         counts: Counter[Ngram] = Counter()
         images = 0
         for captions in references:
@@ -223,12 +222,12 @@ class CiderD:
     Equal to pycocoevalcap's ``Cider``, which is CIDEr-D: no stemming, weights clipped to those of
     the reference, a Gaussian penalty (sigma 6) on the difference in length, the mean over 1 to
     4-grams and over references, times 10. An n-gram that no image has counts as if one had it; one
-    that all have weighs nothing, so with one image every score is 0. An empty caption is similar
-    to none, not even to an empty one. Where all references are empty coco-caption crashes, and
-    here every score is 0.
+    that all images have weighs nothing, so with a single image every score is 0. An empty caption
+    has similarity 0 to every caption, an empty one included. Where all references are empty
+    coco-caption crashes, and here every score is 0.
 
-    ``references`` holds the reference captions of each image; ``frequencies`` are theirs if not
-    given. Raises ValueError when an image has no reference.
+    ``references`` are the reference captions of each image; ``frequencies`` are counted from them
+    if not given. Raises ValueError when an image has no reference.
     """
 
     def __init__(
@@ -242,10 +241,6 @@ class CiderD:
         self.frequencies = frequencies or DocumentFrequencies.from_references(counted)
         self._idf = _inverse_document_frequencies(self.frequencies.images)
         self._references = [list(map(self._vector, captions)) for captions in counted]
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self._references)
 
     def score(self, candidate: Caption, image_index: int) -> float:
         """CIDEr-D of a caption for one of the images, 0 to 10."""
@@ -271,14 +266,14 @@ def _similarity(candidate: _Vector, reference: _Vector) -> float:
         other = other_weight(ngram)
         if other:
             sums[len(ngram) - 1] += (weight if weight < other else other) * other
-    # A norm of 0 has no weights above 0, so its sum is 0 and whatever divides it will do.
+    # Where a norm is 0 so is the sum, and any divisor will do.
     norms = map(operator.mul, candidate.norms, reference.norms)
     cosines = [value / (norm or 1.0) for value, norm in zip(sums, norms, strict=True)]
     return sum(cosines) / MAX_ORDER * _length_penalty(candidate.length, reference.length)
 
 
 def _inverse_document_frequencies(images: int) -> list[float]:
-    """The weight of an n-gram by the number of images that have it, 0 to ``images``."""
+    """The weight of an n-gram that 0, 1, ... ``images`` images have."""
     logs = [math.log(max(1, frequency)) for frequency in range(images + 1)]
     return [logs[-1] - log for log in logs]
 
@@ -293,12 +288,12 @@ def cider_d(
     references: Sequence[Sequence[Caption]],
     frequencies: DocumentFrequencies | None = None,
 ) -> NDArray[np.float64]:
-    """CIDEr-D of each image, (B,), 0 to 10; a corpus has their mean. See ``CiderD``.
+    """CIDEr-D of each image, (B,), 0 to 10; that of a corpus is the mean. See ``CiderD``.
 
     Published values are 100 times the mean. Raises ValueError when candidates and references
     differ in number or an image has no reference, TypeError when a caption is a string.
     """
-    _require_pairs(candidates, references)
+    require_pairs(candidates, references)
     scorer = CiderD(references, frequencies)
     scores = [scorer.score(candidate, index) for index, candidate in enumerate(candidates)]
     return np.array(scores, dtype=np.float64)  # (B,)
@@ -307,36 +302,13 @@ def cider_d(
 def caption_f1(candidate: Tokens, references: Sequence[Tokens]) -> float:
     """F1 of the set of a caption's words against the union of its references' words, 0 to 1.
 
-    Precision is the part of the caption's distinct words that some reference has, recall the part
-    of the references' distinct words that the caption has. Five references have more words than
-    one caption, so a perfect one stays below 1. Without any word on either side it is 0.
+    Precision is the share of the caption's distinct words that some reference has, recall the
+    share of the references' distinct words that the caption has. Five references have more words
+    than one caption, so a perfect one stays below 1. Without a word on either side it is 0.
     Raises ValueError without a reference.
     """
     _require_references(references)
-    said = set(candidate)
+    words = set(candidate)
     expected: set[Hashable] = set().union(*references)
-    either = len(said) + len(expected)
-    return 2 * len(said & expected) / either if either else 0.0
-
-
-def caption_scores(
-    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
-) -> dict[str, float]:
-    """All metrics of a corpus of freely decoded captions, times 100, by their names.
-
-    One candidate an image against all its references: BLEU-1 to BLEU-4 of the corpus, and the
-    means over images of ROUGE-L, CIDEr-D and caption F1. Raises ValueError when there is no
-    candidate, candidates and references differ in number, or an image has no reference, TypeError
-    when a caption is a string.
-    """
-    _require_pairs(candidates, references)
-    if len(candidates) == 0:
-        raise ValueError("there is no caption to score")
-    counted = [Ngrams.of(candidate) for candidate in candidates]
-    counted_references = [[Ngrams.of(caption) for caption in captions] for captions in references]
-    bleus = corpus_bleu(map(bleu_statistics, counted, counted_references))
-    scores = {f"BLEU-{order}": bleu for order, bleu in enumerate(bleus, start=1)}
-    scores["ROUGE-L"] = float(np.mean(list(map(rouge_l, candidates, references))))
-    scores["CIDEr-D"] = float(cider_d(counted, counted_references).mean())
-    scores["caption F1"] = float(np.mean(list(map(caption_f1, candidates, references))))
-    return {name: 100 * score for name, score in scores.items()}
+    either = len(words) + len(expected)
+    return 2 * len(words & expected) / either if either else 0.0

@@ -1,13 +1,13 @@
-"""Objects that a caption names and no reference does: inventions, or what nobody else mentioned.
+"""Objects that a caption names and no reference does: hallucinated, or not mentioned by others.
 
 After CHAIR (Rohrbach et al. 2018, "Object Hallucination in Image Captioning"), for any captions
 like Flickr8k's. The words are the concrete, visible nouns of its training captions; those that mean
 the same, or of which one is a kind of the other, share a category in ``objects.json``.
 
-CHAIR has for its truth what people drew and named in COCO: an object is there if it was outlined
-*or* some reference names it. Here there are references alone, so an object that is there and that
-none of five people thought worth a word counts as invented. The rates are upper bounds; how high
-they are for people, each against the others, says how far they are to be believed.
+The ground truth of CHAIR is COCO's: an object is there if someone outlined it *or* a reference
+names it. Here there are only references, so an object that is there and that
+none of five people mentioned counts as hallucinated. The rates are upper bounds; how high they are
+for people, each scored against the others, shows how far to trust them.
 """
 
 import json
@@ -15,32 +15,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
-from typing import NamedTuple
 
 _INCLUDE = "@"  # "@man" among a category's words stands for all words of the category "man"
 
 
-class ObjectCounts(NamedTuple):
-    """What one image's caption adds to both rates.
-
-    CHAIR-s is the share of captions that name an unsupported object: those with ``unsupported``
-    above 0 by all of them. CHAIR-i is the share of the objects named that are unsupported: the
-    sums over images of ``unsupported`` and ``named``, divided once, as in the original. There an
-    object counts as often as it is mentioned; here a word counts once a caption.
-    """
-
-    named: int  # distinct object words of the caption
-    unsupported: int  # of these
-
-
 @dataclass(frozen=True)
 class ObjectWords:
-    """Which words name objects, and what each may be called otherwise.
+    """The words that name objects, and their synonyms.
 
     A word of ``categories`` is one word, or several with spaces between ("tank top"); each has the
-    categories that it belongs to. A reference supports a word if it has one that shares a category
-    with it. That is symmetric but not transitive: "person" supports "man" and "woman", and they do
-    not support each other. Raises ValueError for a word without a category.
+    categories that it belongs to. A reference supports a word if it contains a word that shares a
+    category with it. That is symmetric but not transitive: "person" supports "man" and "woman", and
+    they do not support each other. Raises ValueError for a word without a category.
     """
 
     categories: Mapping[str, frozenset[str]] = field(repr=False)
@@ -82,26 +68,22 @@ class ObjectWords:
         if len(references) == 0:
             raise ValueError("every image needs at least one reference caption, and one has none")
         words = {word for reference in references for word in self._matches(reference)}
-        there = set().union(*[self.categories[word] for word in words])
-        return [word for word in self.named(tokens) if there.isdisjoint(self.categories[word])]
-
-    def count(self, tokens: Sequence[str], references: Sequence[Sequence[str]]) -> ObjectCounts:
-        """What one image adds to CHAIR-s and CHAIR-i. Raises ValueError without a reference."""
-        return ObjectCounts(len(self.named(tokens)), len(self.unsupported(tokens, references)))
+        supported = set().union(*[self.categories[word] for word in words])
+        return [word for word in self.named(tokens) if supported.isdisjoint(self.categories[word])]
 
     def _matches(self, tokens: Sequence[str]) -> Iterator[str]:
-        """The object words of a caption, from left to right, the longest at each place."""
-        place = 0
-        while place < len(tokens):
-            word = self._longest_at(tokens, place)
+        """The object words of a caption, from left to right, the longest at each position."""
+        position = 0
+        while position < len(tokens):
+            word = self._longest_at(tokens, position)
             if word:
                 yield word
-            place += word.count(" ") + 1
+            position += word.count(" ") + 1
 
-    def _longest_at(self, tokens: Sequence[str], place: int) -> str:
-        """The longest object word that begins at a place, "" if none does."""
+    def _longest_at(self, tokens: Sequence[str], position: int) -> str:
+        """The longest object word that begins at a position, "" if none does."""
         for length in range(self._most_tokens, 0, -1):
-            word = " ".join(tokens[place : place + length])
+            word = " ".join(tokens[position : position + length])
             if word in self.categories:
                 return word
         return ""
@@ -118,13 +100,13 @@ def _packaged() -> ObjectWords:
 
 
 def _words(
-    name: str, lists: Mapping[str, Sequence[str]], within: tuple[str, ...] = ()
+    name: str, lists: Mapping[str, Sequence[str]], parents: tuple[str, ...] = ()
 ) -> Iterator[str]:
     """The words of a category, with those of the categories that it includes."""
-    if name not in lists or name in within:
-        raise ValueError(f"the category {name!r} is included, but does not exist or is a circle")
+    if name not in lists or name in parents:
+        raise ValueError(f"the category {name!r} does not exist, or includes itself")
     for entry in lists[name]:
         if entry.startswith(_INCLUDE):
-            yield from _words(entry.removeprefix(_INCLUDE), lists, (*within, name))
+            yield from _words(entry.removeprefix(_INCLUDE), lists, (*parents, name))
         else:
             yield entry

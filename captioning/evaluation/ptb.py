@@ -1,16 +1,15 @@
 """The tokenisation that coco-caption scores with, without Java.
 
-coco-caption runs Stanford CoreNLP's PTBTokenizer (Penn Treebank tokens, lower case) and takes
-punctuation away. This follows what the program does with the text that captions are made of; the
-tests compare the two. Not covered: what captions hardly have, such as addresses of web pages,
-markup and smileys.
+coco-caption runs Stanford CoreNLP's PTBTokenizer (Penn Treebank tokens, lower case) and removes
+punctuation. This module does the same for the kind of text that captions are; the tests compare the
+two. Not covered is what captions hardly ever contain: web addresses, markup, smileys.
 """
 
 import re
 
-# As the program writes them; in lower case, so that coco-caption's list does not take them away.
+# As the program writes them; in lower case, so that coco-caption does not remove them.
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
-# Their full stop belongs to them, wherever they stand.
+# Their full stop belongs to them, wherever they occur.
 _ABBREVIATIONS = (
     r"mr|mrs|ms|messrs|dr|drs|jr|sr|st|ste|mt|ft|lt|ltd|inc|corp|co|cos|vs|etc|prof|gen|col|capt|"
     r"sgt|cpl|gov|sen|rep|rev|hon|pres|ave|blvd|rd|dept|univ|assn|bros|est|feb|aug|sept|oct|nov|dec"

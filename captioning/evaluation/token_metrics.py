@@ -1,107 +1,109 @@
-"""Accuracy and F1 of the next word under teacher forcing."""
+"""Metrics of the next word under teacher forcing: loss, accuracy, F1."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captioning.evaluation.uncertainty import Array, Statistic, estimates, ratio
+
 
 @dataclass(frozen=True, eq=False)
-class TokenStatistics:
-    """How often the next word was foretold, the words before it given; statistics add up.
+class TeacherForced:
+    """How well the next word was predicted given the words before it: M targets, no padding.
 
-    Teacher-forced, over the targets that are not padding. Accuracy is the part of the targets that
-    are the first (``accuracy``) or among the first five predictions (``accuracy_top5``). With one
-    prediction a target, F1 micro is that accuracy, so F1 is reported as the plain mean over the
-    words that occur in the targets (``f1_macro``) and as the mean weighted by how often they do
-    (``f1_weighted``). All are 0 to 1, and 0 without targets.
+    ``photographs`` (M,) are indices in the list of photographs; ``targets`` (M,) and ``top5``
+    (M, 5), likeliest first, are word ids; ``losses`` (M,) are in nats. Raises ValueError when the
+    shapes do not fit or a word id is not below ``vocabulary_size``.
     """
 
-    count: int  # targets
-    correct: int
-    correct_top5: int
-    true_positives: NDArray[np.int64]  # (V,) how often a word was foretold and came
-    predicted: NDArray[np.int64]  # (V,) how often it was foretold
-    actual: NDArray[np.int64]  # (V,) how often it came
+    vocabulary_size: int
+    photographs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    top5: NDArray[np.int64]
+    losses: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        targets, top5 = self.targets, self.top5
+        if targets.ndim != 1 or top5.shape != (len(targets), 5):
+            raise ValueError(
+                f"targets must be (M,) and predictions (M, 5), not {targets.shape} and {top5.shape}"
+            )
+        for ids in (targets, top5):
+            if ids.size and not 0 <= ids.min() <= ids.max() < self.vocabulary_size:
+                raise ValueError(f"word ids must be from 0 to {self.vocabulary_size - 1}")
 
     @classmethod
-    def zero(cls, vocabulary_size: int) -> "TokenStatistics":
-        """Nothing counted yet: what a sum starts from."""
-        empty = np.zeros(vocabulary_size, dtype=np.int64)
-        return cls(0, 0, 0, empty, empty, empty)
+    def empty(cls, vocabulary_size: int) -> "TeacherForced":
+        """Without any target."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(vocabulary_size, none, none, none.reshape(0, 5), none.astype(np.float64))
 
     @classmethod
-    def from_predictions(
-        cls, targets: NDArray[np.integer], top5: NDArray[np.integer], vocabulary_size: int
-    ) -> "TokenStatistics":
-        """Count targets (M,), padding left out, and their five likeliest words (M, 5), best first.
+    def join(cls, parts: Sequence["TeacherForced"]) -> "TeacherForced":
+        """The targets of all parts."""
+        names = [field.name for field in fields(cls)][1:]
+        arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+        return cls(parts[0].vocabulary_size, *arrays)
 
-        Raises ValueError when the shapes do not fit or an id is not below ``vocabulary_size``.
+    def statistics(self, images: int) -> dict[str, Statistic]:
+        """The metrics of the next word as functions of sums over ``images`` photographs.
+
+        ``loss`` is in nats per token, ``accuracy`` the share of targets that are the likeliest
+        word, ``accuracy top-5`` that of targets among the five likeliest. F1 micro would equal the
+        accuracy, so ``F1 macro`` is the plain mean over the words that occur in the targets, and
+        ``F1 weighted`` the mean weighted by how often they occur. All but the loss are x100, and
+        without targets 0.
         """
-        _require_ids(targets, top5, vocabulary_size)
-        hits = top5 == targets[:, None]  # (M, 5)
 
-        def histogram(ids: NDArray[np.integer]) -> NDArray[np.int64]:
-            return np.bincount(ids, minlength=vocabulary_size).astype(np.int64)
+        def per_image(values: Array) -> Array:
+            return np.bincount(self.photographs, values, images).astype(np.float64)
 
-        return cls(
-            count=len(targets),
-            correct=int(hits[:, 0].sum()),
-            correct_top5=int(hits.any(axis=1).sum()),
-            true_positives=histogram(targets[hits[:, 0]]),
-            predicted=histogram(top5[:, 0]),
-            actual=histogram(targets),
-        )
+        hits = self.top5 == self.targets[:, None]  # (M, 5)
+        count = per_image(np.ones(len(self.targets)))
+        return {
+            "loss": ratio(per_image(self.losses), count),
+            "accuracy": ratio(per_image(hits[:, 0].astype(np.float64)), count, 100),
+            "accuracy top-5": ratio(per_image(hits.any(axis=1).astype(np.float64)), count, 100),
+            **self._f1(images, hits[:, 0]),
+        }
 
-    def __add__(self, other: "TokenStatistics") -> "TokenStatistics":
-        """Count both together. Raises ValueError when their vocabularies differ in size."""
-        if len(self.actual) != len(other.actual):
-            raise ValueError("statistics over vocabularies of different sizes cannot be added")
-        return TokenStatistics(
-            self.count + other.count,
-            self.correct + other.correct,
-            self.correct_top5 + other.correct_top5,
-            self.true_positives + other.true_positives,
-            self.predicted + other.predicted,
-            self.actual + other.actual,
-        )
+    def metrics(self) -> dict[str, float]:
+        """The metrics over all photographs."""
+        # Sums over photographs are all that counts, and as a single one they need a single row.
+        together = replace(self, photographs=np.zeros_like(self.photographs))
+        return estimates(together.statistics(images=1))
 
-    @property
-    def accuracy(self) -> float:
-        """The part of the targets that were the likeliest word."""
-        return self.correct / max(1, self.count)
+    def _f1(self, images: int, correct: NDArray[np.bool_]) -> dict[str, Statistic]:
+        size = self.vocabulary_size
+        rows = np.zeros((images, 3, size))  # true positives, predictions, targets
+        ids = (self.targets[correct], self.top5[:, 0], self.targets)
+        owners = (self.photographs[correct], self.photographs, self.photographs)
+        for column, pair in enumerate(zip(owners, ids, strict=True)):
+            np.add.at(rows[:, column], pair, 1)
+        # The words that all photographs have, also in a resample that lacks some of them: there the
+        # mean over the remaining words would be higher.
+        occurring = rows[:, 2].sum(axis=0) > 0  # (V,)
 
-    @property
-    def accuracy_top5(self) -> float:
-        """The part of the targets that were among the five likeliest words."""
-        return self.correct_top5 / max(1, self.count)
+        def f1_and_targets(sums: Array) -> tuple[Array, Array]:
+            true, predicted, actual = sums.reshape(-1, 3, size).transpose(1, 0, 2)  # (R, V) each
+            return 2 * true / np.maximum(predicted + actual, 1), actual
 
-    @property
-    def f1_macro(self) -> float:
-        """F1 averaged over the words that occur in the targets."""
-        f1, _ = self._f1_of_words()
-        return float(f1.mean()) if self.count else 0.0
+        def macro(sums: Array) -> Array:
+            f1, _ = f1_and_targets(sums)
+            average: Array = 100 * (f1[:, occurring].sum(axis=1) / max(1, occurring.sum()))
+            return average
 
-    @property
-    def f1_weighted(self) -> float:
-        """F1 averaged over the words that occur in the targets, weighted by how often they do."""
-        f1, occurrences = self._f1_of_words()
-        return float(np.average(f1, weights=occurrences)) if self.count else 0.0
+        def weighted(sums: Array) -> Array:
+            f1, actual = f1_and_targets(sums)
+            average: Array = 100 * (f1 * actual).sum(axis=1) / np.maximum(actual.sum(axis=1), 1)
+            return average
 
-    def _f1_of_words(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """F1 and occurrences of the words that occur in the targets."""
-        occur = self.actual > 0
-        actual = self.actual[occur]
-        return 2 * self.true_positives[occur] / (self.predicted[occur] + actual), actual
+        flat = rows.reshape(images, 3 * size)
+        return {"F1 macro": Statistic(flat, macro), "F1 weighted": Statistic(flat, weighted)}
 
 
-def _require_ids(
-    targets: NDArray[np.integer], top5: NDArray[np.integer], vocabulary_size: int
-) -> None:
-    if targets.ndim != 1 or top5.shape != (len(targets), 5):
-        raise ValueError(
-            f"targets must be (M,) and predictions (M, 5), not {targets.shape} and {top5.shape}"
-        )
-    for ids in (targets, top5):
-        if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
-            raise ValueError(f"word ids must be from 0 to {vocabulary_size - 1}")
+def perplexity(loss: Statistic) -> Statistic:
+    """The number of equally likely words that would have this loss, in nats per token."""
+    return Statistic(loss.rows, lambda sums: np.exp(loss.value(sums)))

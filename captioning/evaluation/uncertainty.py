@@ -1,6 +1,6 @@
-"""How sure a corpus figure is: bootstrap intervals, paired tests, rank correlation.
+"""How certain a corpus metric is: bootstrap intervals, paired tests, rank correlation.
 
-A figure is a function of sums over images, so a resample of the images costs one row of a matrix
+A metric is a function of sums over images, so a resample of the images costs one row of a matrix
 product and no caption is scored twice.
 """
 
@@ -16,12 +16,12 @@ Array: TypeAlias = NDArray[np.float64]
 
 RESAMPLES = 1000
 PERMUTATIONS = 10_000
-_CHUNK = 500  # permutations at a time, or the matrix would not fit where the statistics are wide
+_CHUNK = 500  # permutations at a time, or the matrix of a wide statistic would not fit
 
 
 @dataclass(frozen=True, eq=False)
 class Statistic:
-    """A corpus figure: ``value`` turns sums over images (R, k) into figures (R,).
+    """A corpus metric: ``value`` turns sums over images (R, k) into values (R,).
 
     ``rows`` (B, k) are what each image adds to the sums.
     """
@@ -33,18 +33,18 @@ class Statistic:
         """The number of images."""
         return len(self.rows)
 
-    def figure(self) -> float:
-        """The figure of all images."""
+    def estimate(self) -> float:
+        """The value for all images."""
         return float(self.value(self.rows.sum(axis=0, keepdims=True))[0])
 
 
 def ratio(numerators: Array, denominators: Array, scale: float = 1.0) -> Statistic:
-    """The sum of numerators (B,) by the sum of denominators (B,), 0 where that is 0."""
+    """The sum of numerators (B,) divided by that of denominators (B,); 0 where that is 0."""
 
     def value(sums: Array) -> Array:
-        below = sums[:, 1]
-        found: Array = scale * sums[:, 0] / np.where(below == 0, 1.0, below)
-        return found
+        divisor = sums[:, 1]
+        quotient: Array = scale * sums[:, 0] / np.where(divisor == 0, 1.0, divisor)
+        return quotient
 
     return Statistic(np.stack([numerators, denominators], axis=1).astype(np.float64), value)
 
@@ -55,20 +55,20 @@ def mean(values: Array, scale: float = 1.0) -> Statistic:
 
 
 def averaged(statistics: Sequence[Statistic]) -> Statistic:
-    """The mean of several figures of the same images, resampled together."""
+    """The mean of several metrics of the same images, resampled together."""
     edges = np.cumsum([statistic.rows.shape[1] for statistic in statistics])[:-1]
 
     def value(sums: Array) -> Array:
         parts = np.split(sums, edges, axis=1)
-        found = [one.value(part) for one, part in zip(statistics, parts, strict=True)]
-        return np.mean(found, axis=0)  # type: ignore[no-any-return]
+        values = [one.value(part) for one, part in zip(statistics, parts, strict=True)]
+        return np.mean(values, axis=0)  # type: ignore[no-any-return]
 
     return Statistic(np.concatenate([one.rows for one in statistics], axis=1), value)
 
 
-def figures_of(statistics: Mapping[str, Statistic]) -> dict[str, float]:
-    """The figures of all images, by name."""
-    return {name: statistic.figure() for name, statistic in statistics.items()}
+def estimates(statistics: Mapping[str, Statistic]) -> dict[str, float]:
+    """The values for all images, by name."""
+    return {name: statistic.estimate() for name, statistic in statistics.items()}
 
 
 class Interval(NamedTuple):
@@ -83,8 +83,8 @@ def intervals(
 ) -> dict[str, Interval]:
     """Bootstrap percentile intervals over images (Efron 1979; for BLEU, Koehn 2004).
 
-    Every figure sees the same resamples. Raises ValueError when figures are of different numbers
-    of images.
+    Every metric sees the same resamples. Raises ValueError when they are of different numbers of
+    images.
     """
     if not statistics:
         return {}
@@ -96,10 +96,11 @@ def intervals(
 
 
 class Comparison(NamedTuple):
-    """Two systems on the same images: their figures, the difference, and how sure it is.
+    """Two systems on the same images: their values, the difference, and how certain it is.
 
     ``interval`` is of the difference (paired bootstrap); ``p`` the probability of a difference at
-    least as great, in either direction, if the systems were alike (approximate randomisation).
+    least as great, in either direction, if the systems were interchangeable (approximate
+    randomisation).
     """
 
     this: float
@@ -116,7 +117,7 @@ def compare(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Compare two systems in the figures that both have, image by image.
+    """Compare two systems in the metrics that both have, image by image.
 
     Paired bootstrap (Koehn 2004) for the interval; approximate randomisation (Noreen 1989;
     Riezler and Maxwell 2005) for p, which is never below 1 / (permutations + 1). The images must
@@ -127,31 +128,31 @@ def compare(
         return {}
     count = _images([*(this[name] for name in shared), *(other[name] for name in shared)])
     weights = _resamples(count, resamples, seed)
-    found = {}
+    comparisons = {}
     for name in shared:
         a, b = this[name], other[name]
         differences = a.value(weights @ a.rows) - b.value(weights @ b.rows)
-        difference = a.figure() - b.figure()
+        difference = a.estimate() - b.estimate()
         p = _randomisation(a, b, abs(difference), permutations, seed)
         interval = _percentiles(differences)
-        found[name] = Comparison(a.figure(), b.figure(), difference, interval, p)
-    return found
+        comparisons[name] = Comparison(a.estimate(), b.estimate(), difference, interval, p)
+    return comparisons
 
 
 def _randomisation(
     this: Statistic, other: Statistic, difference: float, permutations: int, seed: int
 ) -> float:
-    """How often the systems differ so much when each image's captions are swapped by chance."""
+    """How often the systems differ so much when each image's captions are swapped at random."""
     step = other.rows - this.rows  # (B, k)
     totals = this.rows.sum(axis=0), other.rows.sum(axis=0)
-    # Or rounding would make a swap of all images, or of none, differ less than the real thing.
+    # Rounding must not make a swap of all images, or of none, differ less than the systems do.
     threshold = difference - 1e-9 * max(1.0, difference)
-    as_great = 0
+    at_least = 0
     for swaps in _swaps(len(this), permutations, seed):
         moved = swaps @ step  # (P, k)
-        found = this.value(totals[0] + moved) - other.value(totals[1] - moved)
-        as_great += int((np.abs(found) >= threshold).sum())
-    return (as_great + 1) / (permutations + 1)
+        differences = this.value(totals[0] + moved) - other.value(totals[1] - moved)
+        at_least += int((np.abs(differences) >= threshold).sum())
+    return (at_least + 1) / (permutations + 1)
 
 
 def _swaps(images: int, permutations: int, seed: int) -> Iterator[Array]:
@@ -170,7 +171,7 @@ def _resamples(images: int, resamples: int, seed: int) -> Array:
 def _images(statistics: Iterable[Statistic]) -> int:
     counts = {len(statistic) for statistic in statistics}
     if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"figures must be of the same images, at least one, not of {counts}")
+        raise ValueError(f"metrics must be of the same images, at least one, not of {counts}")
     return int(counts.pop())
 
 
@@ -189,9 +190,9 @@ class Correlation(NamedTuple):
 def rank_correlation(
     first: Array, second: Array, resamples: int = RESAMPLES, seed: int = 0
 ) -> Correlation:
-    """Spearman's rank correlation of two values an image (B,), with a bootstrap interval.
+    """Spearman's rank correlation of two values per image (B,), with a bootstrap interval.
 
-    0 where one of them does not vary.
+    It is 0 where one of them does not vary.
     """
     count = len(first)
     drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))  # (R, B)
@@ -209,7 +210,7 @@ def _spearman(first: Array, second: Array) -> Array:
 
 
 class Bin(NamedTuple):
-    """Images of like confidence: their mean confidence, their mean quality with its interval."""
+    """Images of similar confidence: the means of confidence and of quality, with its interval."""
 
     confidence: float
     quality: float
@@ -220,9 +221,9 @@ class Bin(NamedTuple):
 def reliability(confidence: Array, quality: Array, bins: int = 10) -> list[Bin]:
     """Group images by confidence (B,) into bins of equal size, and average their quality (B,)."""
     order = np.argsort(confidence, kind="stable")
-    found = []
+    result = []
     for members in np.array_split(order, min(bins, len(order))):
         interval = intervals({"quality": mean(quality[members])})["quality"]
         means = float(confidence[members].mean()), float(quality[members].mean())
-        found.append(Bin(*means, interval, len(members)))
-    return found
+        result.append(Bin(*means, interval, len(members)))
+    return result

@@ -85,7 +85,7 @@ class Stage:
             batches(dev, SCORING_BATCH, workers=self.flags.workers),
             self.start.vocabulary,
             self.recipe.decoding,
-        ).figures
+        ).metrics
 
     def loss_function(self, training: CaptionDataset) -> LossFunction:
         """Cross-entropy, or the self-critical loss where captions are sampled."""

@@ -1,4 +1,4 @@
-"""Captions without a captioner."""
+"""Captions without a model."""
 
 import numpy as np
 import pytest
@@ -53,10 +53,10 @@ def test_mean_features_are_means_over_locations_and_are_kept(tmp_path):
         return torch.stack([pixels.flatten(1)[:, :6], 3 + pixels.flatten(1)[:, :6]], dim=1)
 
     arguments = (tmp_path / "cache", photographs, ImageConfig(size=32), "digest", encode)
-    found = np.array(cached_mean_features(*arguments))
-    assert found.shape == (3, 6)
-    assert found[1, 0] - found[0, 0] == pytest.approx(80 / 255 / 0.229, abs=0.01)
-    assert found[0, 0] == pytest.approx((0 - 0.485) / 0.229 + 1.5, abs=0.01)
+    means = np.array(cached_mean_features(*arguments))
+    assert means.shape == (3, 6)
+    assert means[1, 0] - means[0, 0] == pytest.approx(80 / 255 / 0.229, abs=0.01)
+    assert means[0, 0] == pytest.approx((0 - 0.485) / 0.229 + 1.5, abs=0.01)
     done = len(calls)
-    np.testing.assert_array_equal(cached_mean_features(*arguments), found)
+    np.testing.assert_array_equal(cached_mean_features(*arguments), means)
     assert len(calls) == done

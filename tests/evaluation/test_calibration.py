@@ -1,4 +1,4 @@
-"""When a caption is one to check."""
+"""Which captions should be checked."""
 
 import json
 
@@ -14,25 +14,25 @@ def section(*bins):
     return {"sha256": "abc", "calibration": {"of": "CIDEr-D", "bins": rows}}
 
 
-def test_the_least_sure_fifth_is_doubtful():
+def test_the_least_confident_fifth_is_unsure():
     tenths = [(0.1 * k, 10.0 * k, 10) for k in range(1, 11)]
-    found = Calibration.from_figures(section(*reversed(tenths)))
-    assert found.threshold == pytest.approx(0.25)
-    assert found.doubtful == pytest.approx(15)
-    assert found.others == pytest.approx(sum(10 * k for k in range(3, 11)) / 8)
-    assert found.doubts(0.2)
-    assert not found.doubts(0.3)
+    calibration = Calibration.from_result(section(*reversed(tenths)))
+    assert calibration.threshold == pytest.approx(0.25)
+    assert calibration.unsure_score == pytest.approx(15)
+    assert calibration.other_score == pytest.approx(sum(10 * k for k in range(3, 11)) / 8)
+    assert calibration.is_unsure(0.2)
+    assert not calibration.is_unsure(0.3)
 
 
 def test_bins_count_by_their_photographs():
-    found = Calibration.from_figures(section((0.2, 10, 30), (0.4, 20, 10), (0.6, 50, 30)))
-    assert found.threshold == pytest.approx(0.3)  # one bin at least
-    assert found.others == pytest.approx((20 * 10 + 50 * 30) / 40)
+    calibration = Calibration.from_result(section((0.2, 10, 30), (0.4, 20, 10), (0.6, 50, 30)))
+    assert calibration.threshold == pytest.approx(0.3)  # one bin at least
+    assert calibration.other_score == pytest.approx((20 * 10 + 50 * 30) / 40)
 
 
-@pytest.mark.parametrize("figures", [{}, section(), section((0.5, 10, 5))])
-def test_without_bins_nothing_is_doubted(figures):
-    assert Calibration.from_figures(figures) is None
+@pytest.mark.parametrize("result", [{}, section(), section((0.5, 10, 5))])
+def test_without_bins_nothing_is_unsure(result):
+    assert Calibration.from_result(result) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"sha256": "abc", "calibration": {"bins": [1]}}'])
@@ -43,14 +43,16 @@ def test_a_damaged_file_is_none(tmp_path, text):
     assert Calibration.read(tmp_path / "missing.json", "abc") is None
 
 
-def test_figures_of_another_model_do_not_count(tmp_path):
+def test_the_result_of_another_model_does_not_count(tmp_path):
     path = tmp_path / "results.json"
     path.write_text(json.dumps(section((0.2, 10, 20), (0.5, 50, 80))))
-    assert Calibration.read(path, "abc").doubtful == 10
+    assert Calibration.read(path, "abc").unsure_score == 10
     assert Calibration.read(path, "abd") is None
 
 
 def test_the_model_that_ships_is_calibrated():
-    found = Calibration.read(SHIPPED_MODEL.with_name("results.json"), file_hash(SHIPPED_MODEL))
-    assert found.doubtful < found.others
-    assert 0 < found.threshold < 1
+    calibration = Calibration.read(
+        SHIPPED_MODEL.with_name("results.json"), file_hash(SHIPPED_MODEL)
+    )
+    assert calibration.unsure_score < calibration.other_score
+    assert 0 < calibration.threshold < 1

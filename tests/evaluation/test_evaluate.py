@@ -1,6 +1,6 @@
-"""The figures of an evaluation against a network small enough to be computed by hand.
+"""The metrics of an evaluation against a network small enough to be computed by hand.
 
-It is a table of the next word's probabilities given the last word alone, whatever the photograph.
+It is a table of the next word's probabilities given only the last word, whatever the photograph.
 """
 
 import math
@@ -17,10 +17,10 @@ from captioning.data.dataset import Batch, CaptionDataset, Pixels, batches
 from captioning.data.features import Features
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import PAD, SPECIAL_TOKENS, Vocabulary, tokenize
-from captioning.evaluation.evaluate import Forced, evaluate, teacher_forced
-from captioning.evaluation.metrics import caption_scores
+from captioning.evaluation.evaluate import BeamSweep, evaluate, teacher_forced
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig
+from tests.evaluation.captions import coco_scores
 
 WORDS = (*SPECIAL_TOKENS, "a", "dog", "runs", "cat")
 VOCABULARY = Vocabulary(WORDS)
@@ -37,15 +37,15 @@ NEXT = {
 
 def table():
     """The natural log-probabilities (V, V): row after which word, column which word."""
-    found = torch.full((len(WORDS), len(WORDS)), 1e-9)
+    probabilities = torch.full((len(WORDS), len(WORDS)), 1e-9)
     for word, following in NEXT.items():
         for other, probability in following.items():
-            found[WORDS.index(word), WORDS.index(other)] = probability
-    return found.log()
+            probabilities[WORDS.index(word), WORDS.index(other)] = probability
+    return probabilities.log()
 
 
 class TableEngine:
-    """An engine that looks the next word up; logits are log-probabilities plus a constant."""
+    """An engine that reads from the table; logits are log-probabilities plus a constant."""
 
     def encode(self, images):
         return images.flatten(2).transpose(1, 2)
@@ -93,28 +93,28 @@ def transitions(photographs):
             yield from pairwise(words)
 
 
-def figures_of(photographs, size=2):
+def metrics_of(photographs, size=2):
     loader = batches_of(photographs, size)
-    return evaluate(TableEngine(), photographs, loader, VOCABULARY, DecodeConfig(beam=1)).figures
+    return evaluate(TableEngine(), photographs, loader, VOCABULARY, DecodeConfig(beam=1)).metrics
 
 
 def test_a_single_caption_by_hand():
     # a dog runs <end>: probabilities 1/2, 6/10, 3/4, 1, each the likeliest.
-    figures = figures_of([photograph("1", "a dog runs")])
-    assert figures["loss"] == pytest.approx(-math.log(0.5 * 0.6 * 0.75) / 4)
-    assert figures["accuracy"] == 100
+    metrics = metrics_of([photograph("1", "a dog runs")])
+    assert metrics["loss"] == pytest.approx(-math.log(0.5 * 0.6 * 0.75) / 4)
+    assert metrics["accuracy"] == 100
     # dog <end>: 1/4 and 1/4, neither the likeliest, both among the first five.
-    figures = figures_of([photograph("1", "dog")])
-    assert figures["loss"] == pytest.approx(math.log(4))
-    assert figures["accuracy"] == 0
-    assert figures["accuracy top-5"] == 100
+    metrics = metrics_of([photograph("1", "dog")])
+    assert metrics["loss"] == pytest.approx(math.log(4))
+    assert metrics["accuracy"] == 0
+    assert metrics["accuracy top-5"] == 100
 
 
 def test_the_loss_is_the_mean_over_all_words_not_over_batches():
     losses = [-math.log(NEXT[last][word]) for last, word in transitions(PHOTOGRAPHS)]
     loss = sum(losses) / len(losses)
-    assert figures_of(PHOTOGRAPHS, size=1)["loss"] == pytest.approx(loss, rel=1e-5)
-    means = [figures_of([one])["loss"] for one in PHOTOGRAPHS]
+    assert metrics_of(PHOTOGRAPHS, size=1)["loss"] == pytest.approx(loss, rel=1e-5)
+    means = [metrics_of([one])["loss"] for one in PHOTOGRAPHS]
     assert abs(sum(means) / len(means) - loss) > 0.01  # so that the one is not the other here
 
 
@@ -123,16 +123,16 @@ def test_accuracy_and_f1_are_over_all_words():
     truth = [word for _, word in pairs]
     guesses = [max(NEXT[last], key=NEXT[last].get) for last, _ in pairs]
     correct = sum(guess == word for guess, word in zip(guesses, truth, strict=True))
-    figures = figures_of(PHOTOGRAPHS)
+    metrics = metrics_of(PHOTOGRAPHS)
     occurring = sorted(set(truth))
     macro, weighted = (
         f1_score(truth, guesses, labels=occurring, average=average, zero_division=0)
         for average in ("macro", "weighted")
     )
-    assert figures["accuracy"] == pytest.approx(100 * correct / len(pairs))
-    assert 0 < figures["accuracy"] < 100
-    assert figures["F1 macro"] == pytest.approx(100 * macro)
-    assert figures["F1 weighted"] == pytest.approx(100 * weighted)
+    assert metrics["accuracy"] == pytest.approx(100 * correct / len(pairs))
+    assert 0 < metrics["accuracy"] < 100
+    assert metrics["F1 macro"] == pytest.approx(100 * macro)
+    assert metrics["F1 weighted"] == pytest.approx(100 * weighted)
 
 
 def test_top_5_counts_the_five_likeliest_words():
@@ -145,24 +145,26 @@ def test_top_5_counts_the_five_likeliest_words():
 
     targets = torch.tensor([[1, 2, 3, 4, 5, 6, 7, PAD]])
     forced = teacher_forced(Constant(), torch.zeros(1, 1, 1), Batch(None, targets, targets), 8)
-    assert forced.figures()["accuracy top-5"] == pytest.approx(100 * 4 / 7)  # ids 1 to 4
+    assert forced.metrics()["accuracy top-5"] == pytest.approx(100 * 4 / 7)  # ids 1 to 4
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_the_size_of_the_batches_changes_nothing(size):
-    assert figures_of(PHOTOGRAPHS, size) == pytest.approx(figures_of(PHOTOGRAPHS, 4), rel=1e-6)
+    assert metrics_of(PHOTOGRAPHS, size) == pytest.approx(metrics_of(PHOTOGRAPHS, 4), rel=1e-6)
 
 
 def test_captions_are_decoded_and_scored_photograph_by_photograph():
-    found = evaluate(
+    evaluation = evaluate(
         TableEngine(), PHOTOGRAPHS, batches_of(PHOTOGRAPHS, 2), VOCABULARY, DecodeConfig(beam=3)
     )
     # Probability 0.225; the next are "dog runs" with 0.1875 and "cat" with 0.125.
-    assert found.captions == ["a dog runs"] * 5
+    assert evaluation.captions == ["a dog runs"] * 5
     references = [[tokenize(caption) for caption in one.captions] for one in PHOTOGRAPHS]
-    expected = caption_scores([["a", "dog", "runs"]] * 5, references)
-    assert {name: found.figures[name] for name in expected} == expected
-    assert {"loss", "accuracy", "accuracy top-5", "F1 macro", "F1 weighted"} <= set(found.figures)
+    expected = coco_scores([["a", "dog", "runs"]] * 5, references)
+    assert {name: evaluation.metrics[name] for name in expected} == pytest.approx(expected)
+    assert {"loss", "accuracy", "accuracy top-5", "F1 macro", "F1 weighted"} <= set(
+        evaluation.metrics
+    )
 
 
 def test_the_search_settings_are_used():
@@ -180,31 +182,46 @@ def test_each_target_is_of_its_photograph():
     forced = evaluate(
         TableEngine(), PHOTOGRAPHS, batches_of(PHOTOGRAPHS, 2), VOCABULARY, DecodeConfig(beam=1)
     ).forced
-    for place, one in enumerate(PHOTOGRAPHS):
-        words = [WORDS[target] for target in forced.targets[forced.photographs == place]]
+    for index, one in enumerate(PHOTOGRAPHS):
+        words = [WORDS[target] for target in forced.targets[forced.photographs == index]]
         assert sorted(words) == sorted(word for _, word in transitions([one]))
     losses = [-math.log(NEXT[last][word]) for last, word in transitions(PHOTOGRAPHS[3:4])]
     assert forced.losses[forced.photographs == 3].sum() == pytest.approx(sum(losses), rel=1e-5)
 
 
-def test_each_batch_can_be_looked_at():
-    seen = []
+def test_observers_see_every_batch():
+    seen, also_seen = [], []
+
+    def observe(features, beams):
+        seen.append((len(features), [len(each) for each in beams]))
+
     evaluate(
         TableEngine(),
         PHOTOGRAPHS,
         batches_of(PHOTOGRAPHS, 2),
         VOCABULARY,
         DecodeConfig(beam=2),
-        look=lambda features, found: seen.append((len(features), [len(each) for each in found])),
+        observers=[observe, lambda features, beams: also_seen.append(len(beams))],
     )
     assert seen == [(2, [2, 2]), (2, [2, 2]), (1, [2])]
+    assert also_seen == [2, 2, 1]
 
 
-def test_nothing_measured_has_figures_too():
-    assert set(Forced.nothing(8).figures().values()) == {0.0}
+def test_a_sweep_has_the_captions_of_each_beam_width():
+    sweep = BeamSweep(TableEngine(), VOCABULARY, DecodeConfig(max_words=2), beams=(1, 3))
+    evaluate(
+        TableEngine(),
+        PHOTOGRAPHS,
+        batches_of(PHOTOGRAPHS, 2),
+        VOCABULARY,
+        DecodeConfig(beam=1),
+        [sweep],
+    )
+    # Of two words, "a dog" has 0.5 * 0.6 * 0.25, "dog runs" 0.25 * 0.75 * 1.
+    assert sweep.captions == {1: ["a dog"] * 5, 3: ["dog runs"] * 5}
 
 
-def test_pixels_and_features_of_a_network_have_the_same_figures(network, checkpoint, tmp_path):
+def test_pixels_and_features_of_a_network_have_the_same_metrics(network, checkpoint, tmp_path):
     """The real network: evaluation encodes pixels itself, and takes features as they are."""
     random = np.random.default_rng(0)
     photographs = []
@@ -215,7 +232,7 @@ def test_pixels_and_features_of_a_network_have_the_same_figures(network, checkpo
     engine, vocabulary = TorchEngine(network), checkpoint.vocabulary
     pixels = Pixels(photographs, ImageConfig(size=64))
     features = Features(engine.encode(torch.stack([pixels(i) for i in range(3)])).numpy())
-    found = [
+    pair = [
         evaluate(
             engine,
             photographs,
@@ -225,6 +242,6 @@ def test_pixels_and_features_of_a_network_have_the_same_figures(network, checkpo
         )
         for visual in (pixels, features)
     ]
-    assert found[0].captions == found[1].captions
-    assert found[0].figures == pytest.approx(found[1].figures, rel=1e-4)
-    assert 0 < found[0].figures["loss"] < 100
+    assert pair[0].captions == pair[1].captions
+    assert pair[0].metrics == pytest.approx(pair[1].metrics, rel=1e-4)
+    assert 0 < pair[0].metrics["loss"] < 100

@@ -1,4 +1,4 @@
-"""The test of attention against a slow one, a model that looks, and one that was trained blind."""
+"""The erasure test against a slow one, a model that uses its attention, and one trained blind."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from captioning.data.dataset import Batch
 from captioning.data.vocab import END, START, TOKENS, Vocabulary
 from captioning.evaluation.faithfulness import FUNCTION_WORDS, SHARE, AttentionProbe
-from captioning.evaluation.uncertainty import figures_of, intervals
+from captioning.evaluation.uncertainty import estimates, intervals
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig, ModelConfig
@@ -23,25 +23,25 @@ from captioning.training.train import (
 
 OBJECTS = 6
 FIRST = 5  # the id of the first object's word; 4 is "a"
-PLACES = 16
+LOCATIONS = 16
 LOOKS = torch.Generator()
 
 
 def scenes(count, seed):
-    """Features (B, L, C) of two objects at two places, and which of them is marked (B,).
+    """Features (B, L, C) of two objects at two locations, and which of them is marked (B,).
 
-    The marked one is to be named. The mean feature knows both and the mark but not which of them
-    has it, so that only a model that looks can tell.
+    The marked one is to be named. The mean feature has both objects and the mark, but does not tell
+    which of them is marked: for that a model needs its attention.
     """
     random = torch.Generator().manual_seed(seed)
     *looks, mark = torch.rand(OBJECTS + 1, ENCODER_CHANNELS, generator=LOOKS.manual_seed(0))
     kinds = torch.rand(count, OBJECTS, generator=random).argsort(dim=1)[:, :2]  # (B, 2)
-    places = torch.rand(count, PLACES, generator=random).argsort(dim=1)[:, :2]  # (B, 2)
-    features = 0.1 * torch.rand(count, PLACES, ENCODER_CHANNELS, generator=random)
+    locations = torch.rand(count, LOCATIONS, generator=random).argsort(dim=1)[:, :2]  # (B, 2)
+    features = 0.1 * torch.rand(count, LOCATIONS, ENCODER_CHANNELS, generator=random)
     rows = torch.arange(count)
     for object_ in (0, 1):
-        features[rows, places[:, object_]] += torch.stack(looks)[kinds[:, object_]]
-    features[rows, places[:, 0]] += mark
+        features[rows, locations[:, object_]] += torch.stack(looks)[kinds[:, object_]]
+    features[rows, locations[:, 0]] += mark
     return features, kinds[:, 0]
 
 
@@ -68,36 +68,36 @@ def trained(blind):
 
 
 def probed(network, count=300):
-    """The probe after new scenes, and how many of them were named rightly."""
+    """The probe after new scenes, and the share of them that were named correctly."""
     features, kinds = scenes(count, seed=2)
     engine = TorchEngine(network)
     probe = AttentionProbe(network.decoder, [4])
     right = 0
     for start in range(0, count, 60):
         part = slice(start, start + 60)
-        found = beam_search(engine, features[part], TOKENS, DecodeConfig(beam=1, max_words=5))
-        probe(features[part], found)
-        pairs = zip(found, kinds[part].tolist(), strict=True)
+        beams = beam_search(engine, features[part], TOKENS, DecodeConfig(beam=1, max_words=5))
+        probe(features[part], beams)
+        pairs = zip(beams, kinds[part].tolist(), strict=True)
         right += sum(FIRST + kind in hypotheses[0].tokens for hypotheses, kind in pairs)
     return probe, right / count
 
 
-def test_a_model_that_looks_is_faithful():
+def test_a_model_that_uses_its_attention_is_faithful():
     probe, right = probed(trained(blind=False))
     assert right >= 0.95
-    statistics = probe.statistics()
+    statistics = probe.results().statistics()
     low, high = intervals(statistics)["faithfulness"]
-    print(f"looking: {figures_of(statistics)['faithfulness']:.4f} ({low:.4f} to {high:.4f})")
+    print(f"using attention: {estimates(statistics)['faithfulness']:.4f} ({low:.4f} to {high:.4f})")
     assert low > 0.5
-    assert figures_of(statistics)["entropy"] < np.log(PLACES)
+    assert estimates(statistics)["entropy"] < np.log(LOCATIONS)
 
 
 def test_a_model_that_was_trained_blind_scores_0():
     probe, right = probed(trained(blind=True))
     assert right < 0.4
-    statistics = probe.statistics()
+    statistics = probe.results().statistics()
     low, high = intervals(statistics)["faithfulness"]
-    print(f"blind: {figures_of(statistics)['faithfulness']:.4f} ({low:.4f} to {high:.4f})")
+    print(f"blind: {estimates(statistics)['faithfulness']:.4f} ({low:.4f} to {high:.4f})")
     assert low > -0.02
     assert high < 0.02
 
@@ -106,13 +106,13 @@ def test_a_model_that_was_trained_blind_scores_0():
 def seen(network, pixels):
     """The features of photographs and what the tests' network says of them."""
     engine = TorchEngine(network)
-    features = engine.encode(torch.nn.functional.interpolate(pixels, size=160))  # 25 places
+    features = engine.encode(torch.nn.functional.interpolate(pixels, size=160))  # 25 locations
     return features, beam_search(engine, features, TOKENS, DecodeConfig(beam=3, max_words=9))
 
 
 @torch.no_grad()
-def slow_drop(network, features, tokens, position, taken):
-    """What a word loses when the places ``taken`` of one photograph show the mean."""
+def slow_drop(network, features, tokens, position, erased):
+    """What a word loses when the locations ``erased`` of one photograph show the mean."""
     decoder = network.decoder
     memory, state = decoder.start(features)
     last = torch.tensor([START])
@@ -120,7 +120,7 @@ def slow_drop(network, features, tokens, position, taken):
         _, _, state = decoder.step(last, memory, state)
         last = torch.tensor([token])
     altered = features.clone()
-    altered[0, taken] = features[0].mean(dim=0)
+    altered[0, erased] = features[0].mean(dim=0)
     both = [
         decoder.vocabulary(
             decoder.step(last, Memory(f, decoder.attention.key(f)), state)[0]
@@ -130,55 +130,55 @@ def slow_drop(network, features, tokens, position, taken):
     return float(both[0] - both[1])
 
 
-def test_each_drop_is_that_of_a_slow_test(network, seen):
-    features, found = seen
+def test_each_drop_equals_that_of_a_slow_test(network, seen):
+    features, beams = seen
     probe = AttentionProbe(network.decoder, [])
-    probe(features, found)
+    probe(features, beams)
     expected = []
-    for image, hypotheses in enumerate(found):
+    for image, hypotheses in enumerate(beams):
         best = hypotheses[0]
         for position in range(len(best.tokens)):
-            taken = best.alphas[position].topk(round(SHARE * 25)).indices
+            erased = best.alphas[position].topk(round(SHARE * 25)).indices
             one = features[image : image + 1]
-            expected.append((image, slow_drop(network, one, best.tokens, position, taken)))
+            expected.append((image, slow_drop(network, one, best.tokens, position, erased)))
     drops = sorted((drop.photograph, drop.drop) for drop in probe.drops)
-    assert len(drops) == sum(len(hypotheses[0].tokens) for hypotheses in found)
+    assert len(drops) == sum(len(hypotheses[0].tokens) for hypotheses in beams)
     torch.testing.assert_close(
         torch.tensor(drops), torch.tensor(sorted(expected)), atol=2e-3, rtol=0
     )
 
 
 def test_function_words_are_not_tested(network, seen):
-    features, found = seen
-    said = {token for hypotheses in found for token in hypotheses[0].tokens}
+    features, beams = seen
+    said = {token for hypotheses in beams for token in hypotheses[0].tokens}
     probe = AttentionProbe(network.decoder, said)
-    probe(features, found)
+    probe(features, beams)
     assert probe.drops == []
-    assert figures_of(probe.statistics())["faithfulness"] == 0
+    assert estimates(probe.results().statistics())["faithfulness"] == 0
 
 
 def test_batches_add_up(network, seen):
-    features, found = seen
+    features, beams = seen
     together, apart = (AttentionProbe(network.decoder, [4]) for _ in range(2))
-    together(features, found)
-    for image in range(len(found)):
-        apart(features[image : image + 1], found[image : image + 1])
+    together(features, beams)
+    for image in range(len(beams)):
+        apart(features[image : image + 1], beams[image : image + 1])
     for name in ("drop", "entropy"):
-        one, other = (figures_of(probe.statistics())[name] for probe in (together, apart))
+        one, other = (estimates(probe.results().statistics())[name] for probe in (together, apart))
         assert one == pytest.approx(other, rel=1e-3)
 
 
-def test_entropy_is_that_of_scipy(network):
+def test_entropy_equals_that_of_scipy(network):
     from scipy.stats import entropy
 
     alphas = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.25] * 4])
     probe = AttentionProbe(network.decoder, range(100))
     probe(torch.rand(1, 4, ENCODER_CHANNELS), [[Hypothesis([5, 6], 0.0, torch.zeros(3), alphas)]])
     expected = np.mean([entropy(row) for row in alphas.numpy()])
-    assert figures_of(probe.statistics())["entropy"] == pytest.approx(expected, rel=1e-5)
+    assert estimates(probe.results().statistics())["entropy"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_function_words_are_words_of_a_vocabulary_and_name_nothing():
+def test_function_words_are_words_of_a_vocabulary_that_name_nothing():
     assert {"a", "the", "of", "is", "'s"} <= FUNCTION_WORDS
     assert not {"dog", "man", "red", "runs", "snow"} & FUNCTION_WORDS
     vocabulary = Vocabulary.build([["a", "dog"]], 1)

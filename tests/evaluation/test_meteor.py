@@ -1,4 +1,4 @@
-"""METEOR is that of its authors' program."""
+"""METEOR equals that of its authors' program."""
 
 import random
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pycocoevalcap.meteor.meteor import Meteor
 
-from captioning.evaluation import meteor as room
+from captioning.evaluation import meteor as module
 from captioning.evaluation.meteor import meteor, why_not
 from captioning.evaluation.uncertainty import intervals
 
-needs_java = pytest.mark.skipif(why_not() is not None, reason="Java is not here")
+needs_java = pytest.mark.skipif(why_not() is not None, reason="Java is not installed")
 TEXT = """
     a the dog dogs puppy runs running man boy on in grass field red ball plays with
 """
@@ -19,10 +19,10 @@ WORDS = TEXT.split()
 
 @pytest.fixture(scope="module")
 def corpus():
-    chance = random.Random(0)
+    rng = random.Random(0)
 
     def caption():
-        return chance.choices(WORDS, k=chance.randint(1, 12))
+        return rng.choices(WORDS, k=rng.randint(1, 12))
 
     candidates = [caption() for _ in range(60)]
     references = [[caption() for _ in range(3)] for _ in candidates]
@@ -32,33 +32,33 @@ def corpus():
 
 
 @needs_java
-def test_it_is_the_programs_own_score(corpus):
+def test_it_equals_the_score_of_the_program(corpus):
     candidates, references = corpus
     results = {i: [" ".join(tokens)] for i, tokens in enumerate(candidates)}
     expected = {i: [" ".join(t) for t in texts] for i, texts in enumerate(references)}
     score, _ = Meteor().compute_score(expected, results)
-    assert meteor(candidates, references).figure() == pytest.approx(100 * score, abs=1e-6)
+    assert meteor(candidates, references).estimate() == pytest.approx(100 * score, abs=1e-6)
 
 
 @needs_java
-def test_a_resample_is_what_the_program_scores_it(corpus):
+def test_a_resample_scores_as_it_does_in_the_program(corpus):
     candidates, references = corpus
     statistic = meteor(candidates, references)
     drawn = np.random.default_rng(0).integers(0, len(candidates), len(candidates))
     again = meteor([candidates[i] for i in drawn], [references[i] for i in drawn])
     sums = statistic.rows[drawn].sum(axis=0, keepdims=True)
-    assert statistic.value(sums)[0] == pytest.approx(again.figure())
+    assert statistic.value(sums)[0] == pytest.approx(again.estimate())
     low, high = intervals({"METEOR": statistic})["METEOR"]
-    assert low < statistic.figure() < high
+    assert low < statistic.estimate() < high
 
 
 @needs_java
-def test_nothing_said_scores_nothing():
-    assert meteor([[], []], [[["a", "dog"]], [["a"]]]).figure() == 0
+def test_empty_captions_score_nothing():
+    assert meteor([[], []], [[["a", "dog"]], [["a"]]]).estimate() == 0
 
 
-def test_what_is_missing_is_said(monkeypatch):
-    monkeypatch.setattr(room.shutil, "which", lambda name: None)
+def test_the_reason_names_what_is_missing(monkeypatch):
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
     assert "no Java" in why_not()
-    monkeypatch.setattr(room.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     assert "pycocoevalcap" in why_not()

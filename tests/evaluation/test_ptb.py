@@ -1,4 +1,4 @@
-"""Tokens are those of coco-caption's own program."""
+"""Tokens equal those of coco-caption's own program."""
 
 import csv
 import random
@@ -14,7 +14,7 @@ from captioning.data.vocab import detokenize
 from captioning.evaluation.ptb import ptb_tokenize
 
 CAPTIONS = Path(__file__).parents[3] / "shared" / "flickr8k" / "Flickr8k_Subset" / "captions.txt"
-needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Java is not here")
+needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed")
 needs_flickr8k = pytest.mark.skipif(not CAPTIONS.exists(), reason="../shared/flickr8k is not here")
 
 # As the program tokenises them.
@@ -47,18 +47,18 @@ def test_by_hand(text):
 
 def by_java(texts):
     """The tokens of coco-caption's program, for each text."""
-    found = PTBTokenizer().tokenize({i: [{"caption": text}] for i, text in enumerate(texts)})
-    return [found[i][0].split() for i in range(len(texts))]
+    tokens = PTBTokenizer().tokenize({i: [{"caption": text}] for i, text in enumerate(texts)})
+    return [tokens[i][0].split() for i in range(len(texts))]
 
 
 @needs_java
-def test_the_cases_are_the_programs():
+def test_the_program_agrees_with_the_cases():
     assert by_java(list(CASES)) == [tokens.split() for tokens in CASES.values()]
 
 
 @needs_java
 @needs_flickr8k
-def test_all_captions_of_flickr8k_are_tokenised_alike():
+def test_all_captions_of_flickr8k_are_tokenised_as_by_the_program():
     with CAPTIONS.open(encoding="utf-8", newline="") as file:
         texts = [row["caption"] for row in csv.DictReader(file)]
     pairs = zip(texts, by_java(texts), strict=True)
@@ -67,13 +67,13 @@ def test_all_captions_of_flickr8k_are_tokenised_alike():
 
 
 @needs_java
-def test_sentences_with_more_punctuation_than_captions_have_are_tokenised_alike():
-    chance = random.Random(0)
+def test_sentences_with_more_punctuation_than_captions_have_are_tokenised_as_by_the_program():
+    rng = random.Random(0)
     words = ["dog", "man's", "Don't", "T-shirt", "3", "10-year-old", "1,500", "o'clock", "(small)"]
     marks = [" ", " ", " ", ", ", "; ", ": ", ' "', '" ', " - ", " -- ", " & ", " # ", " ... "]
     texts = []
     for _ in range(3000):
-        parts = [chance.choice(words) + chance.choice(marks) for _ in range(chance.randint(1, 9))]
+        parts = [rng.choice(words) + rng.choice(marks) for _ in range(rng.randint(1, 9))]
         texts.append("A " + "".join(parts) + "dog .")
     pairs = zip(texts, by_java(texts), strict=True)
     assert [text for text, tokens in pairs if ptb_tokenize(text) != tokens] == []
@@ -81,7 +81,7 @@ def test_sentences_with_more_punctuation_than_captions_have_are_tokenised_alike(
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.text(max_size=80))
-def test_what_must_hold(text):
+def test_tokens_are_lower_case_without_spaces_and_punctuation(text):
     tokens = ptb_tokenize(text)
     assert all(token and not set(token) & set(" \t\n\r") for token in tokens)
     assert all(token == token.lower() for token in tokens)
@@ -89,5 +89,5 @@ def test_what_must_hold(text):
 
 
 @pytest.mark.parametrize("tokens", ["a man 's dog", "two t-shirt", "it does n't run", "the boys"])
-def test_what_the_model_says_keeps_its_tokens(tokens):
+def test_captions_of_the_model_keep_their_tokens(tokens):
     assert ptb_tokenize(detokenize(tokens.split())) == tokens.split()

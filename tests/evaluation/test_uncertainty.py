@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from captioning.evaluation.metrics import bleu_of_sums, bleu_rows, bleu_statistics, corpus_bleu
+from captioning.evaluation.metrics import bleu_of_sums, bleu_rows, bleu_statistics
 from captioning.evaluation.uncertainty import (
     Statistic,
     averaged,
     compare,
-    figures_of,
+    estimates,
     intervals,
     mean,
     rank_correlation,
@@ -21,15 +21,19 @@ from captioning.evaluation.uncertainty import (
     reliability,
 )
 
-chance = np.random.default_rng(0)
+rng = np.random.default_rng(0)
 several = settings(max_examples=25, deadline=None, database=None)
+
+
+def corpus_bleu_4(statistics):
+    return bleu_of_sums(bleu_rows(statistics).sum(axis=0))[3]
 
 
 def normal(count=400, center=5.0):
     return np.random.default_rng(1).normal(center, 2.0, count)
 
 
-def test_the_interval_of_a_mean_is_that_of_theory_and_of_scipy():
+def test_the_interval_of_a_mean_agrees_with_theory_and_scipy():
     values = normal()
     low, high = intervals({"mean": mean(values)})["mean"]
     half = 1.96 * values.std(ddof=1) / math.sqrt(len(values))
@@ -52,16 +56,16 @@ def test_95_of_100_intervals_hold_the_truth():
 
 def test_resampled_bleu_is_the_bleu_of_the_resample():
     words = ["a", "b", "c", "d", "e"]
-    captions = [list(chance.choice(words, 8)) for _ in range(30)]
-    references = [[list(chance.choice(words, 8)) for _ in range(2)] for _ in captions]
+    captions = [list(rng.choice(words, 8)) for _ in range(30)]
+    references = [[list(rng.choice(words, 8)) for _ in range(2)] for _ in captions]
     own = list(map(bleu_statistics, captions, references))
     statistic = Statistic(bleu_rows(own), lambda sums: bleu_of_sums(sums)[:, 3])
-    drawn = chance.integers(0, 30, 30)
+    drawn = rng.integers(0, 30, 30)
     sums = statistic.rows[drawn].sum(axis=0, keepdims=True)
-    assert statistic.value(sums)[0] == pytest.approx(corpus_bleu([own[i] for i in drawn])[3])
-    assert statistic.figure() == pytest.approx(corpus_bleu(own)[3])
+    assert statistic.value(sums)[0] == pytest.approx(corpus_bleu_4([own[i] for i in drawn]))
+    assert statistic.estimate() == pytest.approx(corpus_bleu_4(own))
     low, high = intervals({"BLEU-4": statistic})["BLEU-4"]
-    assert low < statistic.figure() < high
+    assert low < statistic.estimate() < high
 
 
 def test_the_same_seed_gives_the_same_interval_and_one_image_gives_a_point():
@@ -70,24 +74,24 @@ def test_the_same_seed_gives_the_same_interval_and_one_image_gives_a_point():
     assert intervals({"": mean(np.array([2.5]))})[""] == (2.5, 2.5)
 
 
-def test_a_ratio_is_of_sums_and_0_without_anything_below():
-    assert ratio(np.array([1.0, 5.0]), np.array([2.0, 2.0]), 100).figure() == 150
-    assert ratio(np.zeros(3), np.zeros(3)).figure() == 0
+def test_a_ratio_is_of_sums_and_0_where_its_denominator_is():
+    assert ratio(np.array([1.0, 5.0]), np.array([2.0, 2.0]), 100).estimate() == 150
+    assert ratio(np.zeros(3), np.zeros(3)).estimate() == 0
 
 
 def test_an_average_is_resampled_together():
     first, second = mean(np.array([1.0, 2.0])), mean(np.array([3.0, 6.0]))
     both = averaged([first, second])
-    assert both.figure() == pytest.approx((1.5 + 4.5) / 2)
+    assert both.estimate() == pytest.approx((1.5 + 4.5) / 2)
     assert both.value(np.array([[4.0, 2.0, 12.0, 2.0]])) == pytest.approx([4.0])
-    assert figures_of({"x": first, "y": both}) == {"x": 1.5, "y": 3.0}
+    assert estimates({"x": first, "y": both}) == {"x": 1.5, "y": 3.0}
 
 
-def test_alike_systems_are_not_told_apart_and_different_ones_are():
+def test_only_systems_that_differ_are_told_apart():
     values = normal()
-    found = compare({"m": mean(values)}, {"m": mean(values[::-1].copy())})["m"]
-    assert found.difference == pytest.approx(0)
-    assert found.p > 0.9
+    result = compare({"m": mean(values)}, {"m": mean(values[::-1].copy())})["m"]
+    assert result.difference == pytest.approx(0)
+    assert result.p > 0.9
     better = compare({"m": mean(values + 1.0)}, {"m": mean(values)})["m"]
     assert better.difference == pytest.approx(1.0)
     assert better.interval == pytest.approx((1.0, 1.0))
@@ -114,12 +118,12 @@ def test_under_the_null_small_p_are_rare():
     small = 0
     for seed in range(200):
         a, b = random.normal(size=80), random.normal(size=80)
-        found = compare({"": mean(a)}, {"": mean(b)}, resamples=10, permutations=200, seed=seed)
-        small += found[""].p <= 0.05
+        result = compare({"": mean(a)}, {"": mean(b)}, resamples=10, permutations=200, seed=seed)
+        small += result[""].p <= 0.05
     assert small / 200 <= 0.10
 
 
-def test_only_shared_figures_are_compared_and_images_must_be_the_same():
+def test_only_shared_metrics_are_compared_and_images_must_be_the_same():
     values = normal(10)
     assert compare({"a": mean(values)}, {"b": mean(values)}) == {}
     assert set(compare({"a": mean(values), "b": mean(values)}, {"b": mean(values)})) == {"b"}
@@ -133,19 +137,19 @@ def test_only_shared_figures_are_compared_and_images_must_be_the_same():
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=40))
 def test_rank_correlation_is_scipys(pairs):
     first, second = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
-    found = rank_correlation(first, second, resamples=20).value
+    result = rank_correlation(first, second, resamples=20).value
     if first.std() == 0 or second.std() == 0:
-        assert found == 0
+        assert result == 0
     else:
-        assert found == pytest.approx(stats.spearmanr(first, second).statistic)
+        assert result == pytest.approx(stats.spearmanr(first, second).statistic)
 
 
 def test_the_interval_of_a_correlation_is_around_it():
     first = normal(300)
     second = first + np.random.default_rng(2).normal(0, 3, 300)
-    found = rank_correlation(first, second)
-    assert found.interval.low < found.value < found.interval.high
-    assert found.interval.low > 0
+    result = rank_correlation(first, second)
+    assert result.interval.low < result.value < result.interval.high
+    assert result.interval.low > 0
 
 
 def test_reliability_has_bins_of_equal_size_in_order():

@@ -1,0 +1,132 @@
+"""Writes what was measured: JSON, CSV, the report, plots, the model card, the README's table."""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from captioning.evaluation.assessment import Assessment, score_captions
+from captioning.evaluation.card import model_card, with_results
+from captioning.evaluation.gallery import gallery
+from captioning.evaluation.ptb import ptb_tokenize
+from captioning.evaluation.report import report_html
+from captioning.evaluation.scored_system import ScoredSystem
+from captioning.evaluation.scoring_data import ScoringData
+from captioning.evaluation.scoring_flags import ScoringFlags
+from captioning.evaluation.table import as_csv
+from captioning.files import write_text
+from captioning.network.checkpoint import Checkpoint
+from captioning.plots import (
+    Figure,
+    beam_curve,
+    length_figure,
+    reliability_figure,
+    save_figure,
+    score_distribution,
+)
+
+RESULTS = Path("results")
+
+
+def default_name(system: ScoredSystem, data: ScoringData, flags: ScoringFlags) -> str:
+    """The system, the split, and what was changed: a trial must not replace the whole."""
+    changes = {"first": flags.limit, "beam": flags.beam, "penalty": flags.length_penalty}
+    parts = [f"_{name}_{value:g}" for name, value in changes.items() if value is not None]
+    return f"{system.name}_{data.split}{''.join(parts)}"
+
+
+def describe(
+    system: ScoredSystem, data: ScoringData, flags: ScoringFlags, versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """What was scored, on what, with what, by which command: the head of the result."""
+    counts = {len(captions) for captions in data.references}
+    references = counts.pop() if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    return {
+        "name": flags.name or default_name(system, data, flags),
+        "system": system.about,
+        **system.facts,
+        "split": data.split,
+        "split source": data.splits.source,
+        "images": len(data.photographs),
+        "references per image": references,
+        "command": flags.command,
+        "versions": {"python": platform.python_version(), **versions},
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def score_beams(sweep: Mapping[int, Sequence[str]], data: ScoringData) -> list[dict[str, Any]]:
+    """Metrics and intervals for each beam width."""
+    return [
+        {"beam": beam, **score_captions(captions, data.references)}
+        for beam, captions in sweep.items()
+    ]
+
+
+def write_result(
+    result: Mapping[str, Any],
+    system: ScoredSystem,
+    data: ScoringData,
+    images: Path,
+    assessment: Assessment,
+) -> Iterator[Path]:
+    """Write the report, the CSV, the JSON and the plots, each atomically; yields what is written.
+
+    ``images`` is the folder of the photographs.
+    """
+    name, metrics, plots = result["name"], RESULTS / "metrics", RESULTS / "plots"
+    figures = _draw(result, system, data, assessment)
+    entries = gallery(data.photographs, images, system, assessment)
+    names = [photograph.name for photograph in data.photographs]
+    pages = {
+        plots / f"{name}.html": report_html(result, entries, figures),
+        metrics / f"{name}.csv": as_csv(names, system.system, assessment),
+        metrics / f"{name}.json": _as_json(result),
+    }
+    for key, figure in figures.items():
+        save_figure(figure, plots / f"{name}_{key}.png")
+    for path, text in pages.items():
+        write_text(path, text)
+        yield path
+
+
+def _draw(
+    result: Mapping[str, Any], system: ScoredSystem, data: ScoringData, assessment: Assessment
+) -> dict[str, Figure]:
+    """The report's plots."""
+    lengths = [len(ptb_tokenize(caption)) for caption in system.system.captions]
+    expected = [len(ptb_tokenize(text)) for texts in data.references for text in texts]
+    figures = {
+        "scores": score_distribution(assessment.images["CIDEr-D"], "CIDEr-D"),
+        "lengths": length_figure(lengths, expected),
+    }
+    if "calibration" in result:
+        figures["reliability"] = reliability_figure(result["calibration"]["bins"], "CIDEr-D")
+    if "beams" in result:
+        figures["beams"] = beam_curve(result["beams"])
+    return figures
+
+
+def publish(
+    model: Path, checkpoint: Checkpoint, result: Mapping[str, Any], readme: Path | None
+) -> Iterator[Path]:
+    """Write results.json and the model card beside a model; yields what is written.
+
+    ``readme`` is the file whose table the result goes into too, None for no such file.
+    """
+    pages = {
+        model.parent / "results.json": _as_json(result),
+        model.parent / "README.md": model_card(checkpoint, result),
+    }
+    if readme is not None:
+        pages[readme] = with_results(readme.read_text(encoding="utf-8"), result)
+    # All are made before the first is written, so that they never disagree.
+    for path, text in pages.items():
+        write_text(path, text)
+        yield path
+
+
+def _as_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,29 @@
+"""A system with its captions, ready to be assessed and published."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captioning.evaluation.assessment import System
+from captioning.network.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSystem:
+    """A system under a short ``name``, ``about`` it in a sentence, and ``facts`` for the result.
+
+    Of a model also, per photograph, the caption's ``words`` and its ``attention`` (T, h, w), the
+    captions of other beam widths (``sweep``), and the checkpoint.
+    """
+
+    name: str
+    about: str
+    facts: Mapping[str, Any]
+    system: System
+    words: Sequence[tuple[str, ...]] | None = None
+    attention: Sequence[NDArray[np.float32]] | None = None
+    sweep: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None

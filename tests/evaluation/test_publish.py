@@ -1,0 +1,70 @@
+"""Names and heads of results, and publishing them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from captioning.data.caption_files import Photograph
+from captioning.data.splits import Splits
+from captioning.errors import CaptioningError
+from captioning.evaluation.assessment import System
+from captioning.evaluation.publish import default_name, describe, publish
+from captioning.evaluation.scored_system import ScoredSystem
+from captioning.evaluation.scoring_data import ScoringData
+from captioning.evaluation.scoring_flags import ScoringFlags
+from captioning.network.checkpoint import SHIPPED_MODEL
+
+SYSTEM = ScoredSystem("mine", "A system", {"beam": 2}, System(["a dog", "a cat"]))
+
+
+def data(*counts):
+    """Photographs with these numbers of references."""
+    photographs = tuple(
+        Photograph(f"{n}.jpg", Path(f"{n}.jpg"), ("a dog",) * count)
+        for n, count in enumerate(counts)
+    )
+    splits = Splits((), (), photographs, "their own split")
+    return ScoringData(splits, "test", photographs, photographs, ())
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ({}, "mine_test"),
+        ({"limit": 20, "beam": 2}, "mine_test_first_20_beam_2"),
+        ({"length_penalty": 0.5}, "mine_test_penalty_0.5"),
+        ({"length_penalty": 0.0}, "mine_test_penalty_0"),
+    ],
+    ids=str,
+)
+def test_the_name_tells_what_was_changed(flags, name):
+    assert default_name(SYSTEM, data(1), ScoringFlags(**flags)) == name
+
+
+def test_the_head_of_a_result():
+    flags = ScoringFlags(words=("--beam", "2"), name="trial")
+    head = describe(SYSTEM, data(2, 2), flags, {"torch": "2"})
+    assert (head["name"], head["system"], head["beam"]) == ("trial", "A system", 2)
+    assert (head["split"], head["split source"]) == ("test", "their own split")
+    assert (head["images"], head["references per image"]) == (2, 2)
+    assert head["command"] == "python bleu_scorer.py --beam 2"
+    assert head["versions"].keys() == {"python", "torch"}
+    assert describe(SYSTEM, data(5, 3), flags, {})["references per image"] == "3 to 5"
+
+
+def test_nothing_is_published_where_a_part_cannot_be(checkpoint, tmp_path):
+    stage = {"stage": "decoder", "command": "python main.py", "config": {}, "torch": "2"}
+    provenance = {"encoder": "made at random", "data": "noise", "stages": [stage]}
+    result = json.loads(SHIPPED_MODEL.with_name("results.json").read_text(encoding="utf-8"))
+    readme = tmp_path / "README.md"
+    readme.write_text("A README without marks.")
+    made = replace(checkpoint, provenance=provenance)
+    model = tmp_path / "shop" / "model.pth"
+    with pytest.raises(CaptioningError, match="lacks the marks"):
+        list(publish(model, made, result, readme))
+    assert not model.parent.exists()
+    written = list(publish(model, made, result, readme=None))
+    assert [path.name for path in written] == ["results.json", "README.md"]
+    assert json.loads(written[0].read_text(encoding="utf-8")) == result

@@ -1,0 +1,71 @@
+"""A result as CSV and as lines."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from captioning.evaluation import meteor
+from captioning.evaluation.assessment import System, assess
+from captioning.evaluation.predictions import read_predictions
+from captioning.evaluation.table import as_csv, as_lines
+
+NAMES = ["b.jpg", "a.jpg"]
+CAPTIONS = ['a dog, "big"\nand brown', "a man with a ball"]
+REFERENCES = [["a big brown dog", "a dog"], ["a man", "a man sits"]]
+
+
+@pytest.fixture(autouse=True)
+def no_java(monkeypatch):
+    monkeypatch.setattr(meteor, "why_not", lambda: "METEOR is left out of these tests")
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_one_row_per_image_by_name(tmp_path):
+    system = System(CAPTIONS, scores=np.array([-0.5, -1.23456]))
+    assessment = assess(system, REFERENCES, training={("a", "man", "with", "a", "ball")})
+    text = as_csv(NAMES, system, assessment)
+    rows = rows_of(text)
+    assert [row["image"] for row in rows] == ["a.jpg", "b.jpg"]
+    assert [row["invented objects"] for row in rows] == ["ball", ""]
+    assert [row["score"] for row in rows] == ["-1.2346", "-0.5"]
+    assert [row["new"] for row in rows] == ["0", "1"]
+    (tmp_path / "table.csv").write_text(text, newline="")
+    captions = dict(zip(NAMES, CAPTIONS, strict=True))
+    assert read_predictions(tmp_path / "table.csv") == captions
+
+
+def test_the_table_of_people_has_no_captions():
+    system = System([texts[0] for texts in REFERENCES], human=True)
+    rows = rows_of(as_csv(NAMES, system, assess(system, REFERENCES, training=None)))
+    assert "caption" not in rows[0]
+    assert "new" not in rows[0]
+    assert [row["first reference"] for row in rows] == ["a man", "a big brown dog"]
+
+
+def test_lines_have_values_intervals_comparisons_and_notes():
+    comparison = {
+        "this": 12.345,
+        "other": 10.0,
+        "difference": 2.345,
+        "interval": [1.0, 3.5],
+        "p": 0.012,
+    }
+    result = {
+        "metrics": {"BLEU-4": 12.345, "F1 macro": 5.0},
+        "intervals": {"BLEU-4": [11.1111, 13.0]},
+        "attention": {"faithfulness": 0.51234, "interval": [0.4, 0.6]},
+        "against": {"metrics": {"BLEU-4": comparison}},
+        "notes": ["A note."],
+    }
+    assert list(as_lines(result)) == [
+        "                BLEU-4    12.35   95 % interval 11.11 to 13.00",
+        "              F1 macro     5.00",
+        "          faithfulness    0.512   0.400 to 0.600 nats",
+        "                BLEU-4    12.35 against    10.00: +2.35 (+1.00 to +3.50), p = 0.0120",
+        "A note.",
+    ]
