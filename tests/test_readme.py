@@ -32,8 +32,9 @@ def commands(*start: str) -> list[list[str]]:
 
 
 def test_every_command_is_of_a_kind_that_is_tested_here():
-    kinds = [("make",), ("python", "-m", "captioning"), ("python", "main.py")]
+    kinds = [("make",), ("python", "-m", "captioning"), ("captioning",), ("captioning-app",)]
     kinds += [
+        ("python", "main.py"),
         ("python", "bleu_scorer.py"),
         ("python", "-m", "tools.judge"),
         ("streamlit", "run", "streamlit_app.py"),
@@ -88,6 +89,18 @@ def desk(tmp_path_factory):
 def test_captioning_commands_work(words, desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)
     assert command_line.main(words) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", commands("captioning"), ids=" ".join)
+def test_the_installed_command_works(words, desk, monkeypatch, capsys):
+    """``make test-install`` runs the command itself; here is what it calls."""
+    monkeypatch.chdir(desk)
+    try:
+        status = command_line.main(words)
+    except SystemExit as stop:  # --version
+        status = stop.code
+    assert status == 0
     assert capsys.readouterr().out.count("\n") == 1
 
 
