@@ -164,7 +164,7 @@ def file_hash(path: str | os.PathLike[str]) -> str:
 def load_plain(path: str | os.PathLike[str]) -> Any:
     """Load plain types and tensors, on the CPU; no code in the file is run.
 
-    On a file of another kind any layer can fail, zip, pickle or tensors, each with its own errors.
+    On a file of another kind this can raise almost anything, as zip, pickle or tensors fail.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the pickle protocol of a foreign file

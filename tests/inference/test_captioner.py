@@ -286,8 +286,9 @@ def living(kind):
 
 
 def storages():
-    """The size in bytes of the storage of every tensor, by its address."""
-    every = [tensor.untyped_storage() for tensor in living(torch.Tensor)]
+    """The size in bytes of the storage of every dense tensor, by its address."""
+    dense = [tensor for tensor in living(torch.Tensor) if tensor.layout == torch.strided]
+    every = [tensor.untyped_storage() for tensor in dense]
     return {storage.data_ptr(): storage.nbytes() for storage in every}
 
 

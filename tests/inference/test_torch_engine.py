@@ -164,7 +164,7 @@ def test_no_result_requires_a_gradient(engine, images):
 
 @pytest.fixture(scope="module")
 def captioning_engine(network):
-    """An engine that took over a network of its own."""
+    """An engine that took over a copy of the network."""
     return TorchEngine(deepcopy(network), take_over=True)
 
 
@@ -200,11 +200,11 @@ def test_an_engine_leaves_the_network_to_training(network, images):
 
 @pytest.mark.parametrize("take_over", [False, True])
 def test_an_engine_does_not_keep_the_original_encoder(network, take_over):
-    own = deepcopy(network)
-    convolution = weakref.ref(own.encoder.stages.layer4[2].conv2.weight)
-    decoder = weakref.ref(own.decoder)
-    engine = TorchEngine(own, take_over=take_over)
-    del own
+    copy = deepcopy(network)
+    convolution = weakref.ref(copy.encoder.stages.layer4[2].conv2.weight)
+    decoder = weakref.ref(copy.decoder)
+    engine = TorchEngine(copy, take_over=take_over)
+    del copy
     gc.collect()
     assert convolution() is None
     halved = engine.decoder is not decoder()
