@@ -9,13 +9,12 @@ from captioning.data.images import ImageConfig
 from captioning.errors import CaptioningError
 from captioning.evaluation.catalogue import NEXT_WORD, REPORTED, metric, names_under
 from captioning.evaluation.summary import split_name
-from captioning.network.checkpoint import Checkpoint
+from captioning.network.checkpoint import NOT_RECORDED, Checkpoint
 from captioning.network.config import ModelConfig
 
 CARD_METRICS = (*REPORTED, "caption F1", *names_under(NEXT_WORD))
 README_BEGIN = "<!-- figures: written by make results -->"
 README_END = "<!-- end of figures -->"
-_NOT_RECORDED = "not recorded"
 _WIDTH = 100  # characters per line
 
 _INTRODUCTION = """
@@ -86,18 +85,13 @@ class _Origin:
 
     encoder: str
     data: tuple[str, ...]
-    stages: tuple[Mapping[str, Any], ...]
+    stages: Sequence[Mapping[str, Any]]
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "_Origin":
-        provenance = checkpoint.provenance
-        stages = [stage for stage in provenance.get("stages", ()) if isinstance(stage, Mapping)]
-        data = [provenance.get("data"), *(stage.get("data") for stage in stages)]
-        return cls(
-            str(provenance.get("encoder", "Not recorded")),
-            tuple(dict.fromkeys(str(each) for each in data if each)),
-            tuple(stages),
-        )
+        data = [checkpoint.data, *(stage["data"] for stage in checkpoint.stages)]
+        known = [each for each in data if each != NOT_RECORDED]
+        return cls(checkpoint.encoder_source, tuple(dict.fromkeys(known)), checkpoint.stages)
 
     @property
     def has_flickr8k(self) -> bool:
@@ -208,10 +202,9 @@ def _biases(origin: _Origin) -> list[str]:
 
 def _stage(stage: Mapping[str, Any]) -> str:
     """One stage of training: its command and settings."""
-    settings = ", ".join(f"{name} {value}" for name, value in stage.get("config", {}).items())
-    versions = f"torch {stage.get('torch', _NOT_RECORDED)}"
-    name, command = stage.get("stage", "a stage"), stage.get("command", _NOT_RECORDED)
-    return f"- {name}: `{command}`\n  ({f'{settings}; ' if settings else ''}{versions})"
+    settings = [f"{name} {value}" for name, value in stage["config"].items()]
+    details = "; ".join([*([", ".join(settings)] if settings else []), f"torch {stage['torch']}"])
+    return f"- {stage['stage']}: `{stage['command']}`\n  ({details})"
 
 
 def _paragraph(text: str, indent: str = "") -> str:

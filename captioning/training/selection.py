@@ -5,7 +5,6 @@ from pathlib import Path
 
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.config import DecodeConfig
-from captioning.training.provenance import data_of, stages_of
 from captioning.training.records import say
 
 
@@ -24,7 +23,7 @@ def best_of(made: Sequence[Checkpoint], known: Path) -> Checkpoint:
     candidates = [(name_of(checkpoint), checkpoint) for checkpoint in made]
     if known.exists():
         before = Checkpoint.load(known)
-        continues = stages_of(before)[: len(stages_of(last))] == stages_of(last)
+        continues = before.stages[: len(last.stages)] == last.stages
         if continues or before.decoding != last.decoding:  # the latter only to say so
             candidates.append((str(known), before))
     comparable = []
@@ -43,8 +42,8 @@ def why_not_comparable(checkpoint: Checkpoint, last: Checkpoint) -> str:
         return "it has no CIDEr-D and loss"
     if checkpoint.decoding != last.decoding:
         return f"it was scored with {describe_search(checkpoint.decoding)}"
-    if data_of(checkpoint) != data_of(last):
-        return f"it was scored on other data ({data_of(checkpoint) or 'unknown'})"
+    if checkpoint.measured_on != last.measured_on:
+        return f"it was scored on other data ({checkpoint.measured_on})"
     return ""
 
 
@@ -58,5 +57,4 @@ def describe_search(decoding: DecodeConfig) -> str:
 
 def name_of(checkpoint: Checkpoint) -> str:
     """The last stage of a checkpoint."""
-    stages = stages_of(checkpoint)
-    return str(stages[-1].get("stage", "an unknown stage")) if stages else "the model before it"
+    return str(checkpoint.stages[-1]["stage"]) if checkpoint.stages else "the model before it"

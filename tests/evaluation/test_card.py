@@ -112,7 +112,7 @@ def test_a_card_of_a_model_adapted_to_other_data_says_both(trained):
     "provenance",
     [
         {},
-        {"seed": 1, "stages": ["first"]},
+        {"seed": 1, "stages": [{"stage": "first"}]},
         {"stages": [{}]},
         {"stages": [{"stage": "decoder", "command": "python main.py"}]},
     ],

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from captioning.network.config import DecodeConfig
-from captioning.training.provenance import data_of, stages_of
 from captioning.training.selection import best_of
 
 SEARCH = DecodeConfig(beam=4, length_penalty=0.8)
@@ -42,7 +41,7 @@ def test_the_highest_cider_wins_and_the_loss_breaks_a_tie(make, tmp_path):
     [
         ({"decoding": OTHER}, "scored with beam 3, length penalty 0 and at most 30 words"),
         ({"data": "others"}, "scored on other data (others)"),
-        ({"data": ""}, "scored on other data (unknown)"),
+        ({"data": ""}, "scored on other data ()"),
     ],
 )
 def test_figures_of_another_search_or_other_data_do_not_count(
@@ -76,20 +75,3 @@ def test_a_checkpoint_without_figures_does_not_count(make, checkpoint, tmp_path,
     foreign = replace(checkpoint, provenance={}, figures=figures)
     assert best_of([foreign, last], tmp_path / "none.pth") is last
     assert "has no CIDEr-D and loss" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "provenance", [{}, {"stages": None}, {"stages": "all"}, {"stages": ["first", 2]}]
-)
-def test_a_checkpoint_of_unknown_provenance_has_no_stages_and_no_data(checkpoint, provenance):
-    foreign = replace(checkpoint, provenance=provenance)
-    assert stages_of(foreign) == []
-    assert data_of(foreign) == ""
-
-
-def test_the_data_of_the_last_stage_are_those_that_count(checkpoint):
-    stages = [{"stage": "decoder", "data": "first"}, {"stage": "adapt", "data": "second"}]
-    made = replace(checkpoint, provenance={"data": "first", "stages": stages})
-    assert stages_of(made) == stages
-    assert data_of(made) == "second"
-    assert data_of(replace(made, provenance={"data": "first", "stages": [{}]})) == "first"
