@@ -24,6 +24,7 @@ from captioning.training.train import (
 OBJECTS = 6
 FIRST = 5  # the id of the first object's word; 4 is "a"
 LOCATIONS = 16
+LEARNED = 0.05  # nats per token; naming either object costs log(2) / 3
 LOOKS = torch.Generator()
 
 
@@ -45,11 +46,14 @@ def scenes(count, seed):
     return features, kinds[:, 0]
 
 
-def trained(blind):
-    """A small decoder that says "a <object>"; a blind one saw the features of other scenes."""
-    torch.manual_seed(1)
+def trained(blind, seed=1, epochs=40):
+    """A small decoder that says "a <object>", and its last loss.
+
+    A blind one saw the features of other scenes.
+    """
+    torch.manual_seed(seed)
     network = CaptioningModel(ModelConfig(FIRST + OBJECTS, 16, 32, 32, dropout=0.0))
-    config = TrainConfig(40, 32, 3e-3, attention_penalty=0.0, label_smoothing=0.0)
+    config = TrainConfig(epochs, 32, 3e-3, attention_penalty=0.0, label_smoothing=0.0)
     optimizer = make_optimizer(network, config)
     optimization = Optimization(optimizer, LambdaLR(optimizer, lambda step: 1.0))
     features, kinds = scenes(256, seed=1)
@@ -63,8 +67,23 @@ def trained(blind):
         seen = features[torch.randperm(len(kinds))] if blind else features[order]
         parts = zip(seen.split(32), tokens[order].split(32), strict=True)
         batches = [Batch(visual, ids[:, :-1], ids[:, 1:]) for visual, ids in parts]
-        train_one_epoch(network, batches, optimization, config)
-    return network.eval()
+        loss = train_one_epoch(network, batches, optimization, config)
+        if loss < LEARNED:
+            break
+    return network.eval(), loss
+
+
+def trained_to_attend():
+    """The first of several initialisations from which attention learns to find the mark.
+
+    About half of them do within this time, and which ones depends on rounding, so on the machine
+    and its threads; the others name one of the two objects at random.
+    """
+    for seed in range(1, 9):
+        network, loss = trained(blind=False, seed=seed, epochs=70)
+        if loss < LEARNED:
+            return network
+    pytest.fail("no decoder learned to use its attention")
 
 
 def probed(network, count=300):
@@ -83,7 +102,7 @@ def probed(network, count=300):
 
 
 def test_a_model_that_uses_its_attention_is_faithful():
-    probe, right = probed(trained(blind=False))
+    probe, right = probed(trained_to_attend())
     assert right >= 0.95
     statistics = probe.results().statistics()
     low, high = intervals(statistics)["faithfulness"]
@@ -93,7 +112,7 @@ def test_a_model_that_uses_its_attention_is_faithful():
 
 
 def test_a_model_that_was_trained_blind_scores_0():
-    probe, right = probed(trained(blind=True))
+    probe, right = probed(trained(blind=True)[0])
     assert right < 0.4
     statistics = probe.results().statistics()
     low, high = intervals(statistics)["faithfulness"]
