@@ -16,12 +16,13 @@ from tools import walkthrough
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "walkthrough.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
-DOORS = "The doors"
+ENTRY_POINTS = "The entry points"
+PARTS = ("data", "network", "inference", "evaluation", "training", "app")
 PARSER = doctest.DocTestParser()
 
 
 class Chapter(NamedTuple):
-    """The part of the document under one heading of the third rank."""
+    """The part of the document under one third-level heading."""
 
     title: str
     text: str
@@ -36,7 +37,7 @@ class Snippet(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """What came of running all snippets in order, as a reader would."""
+    """The outcome of running all snippets in order, as a reader would."""
 
     reports: dict[str, list[str]]  # what went wrong, by chapter
     names: dict[str, object]  # what the snippets have defined
@@ -46,15 +47,16 @@ def chapters() -> list[Chapter]:
     headings = list(re.finditer(r"^### (.+)$", TEXT, flags=re.M))
     ends = [heading.start() for heading in [*headings, re.search(r"\Z", TEXT)][1:]]
     return [
-        Chapter(one[1], TEXT[one.start() : end], TEXT[: one.start()].count("\n"))
-        for one, end in zip(headings, ends, strict=True)
+        Chapter(heading[1], TEXT[heading.start() : end], TEXT[: heading.start()].count("\n"))
+        for heading, end in zip(headings, ends, strict=True)
     ]
 
 
 def snippets(chapter: Chapter) -> list[Snippet]:
-    found = re.finditer(r"^```python\n(.*?)^```$", chapter.text, flags=re.M | re.S)
+    blocks = re.finditer(r"^```python\n(.*?)^```$", chapter.text, flags=re.M | re.S)
     return [
-        Snippet(one[1], chapter.line + chapter.text[: one.start(1)].count("\n")) for one in found
+        Snippet(block[1], chapter.line + chapter.text[: block.start(1)].count("\n"))
+        for block in blocks
     ]
 
 
@@ -69,7 +71,7 @@ def run(title: str, snippet: Snippet, names: dict[str, object]) -> list[str]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """For work in such small pieces that threads would mostly wait for each other."""
+    """For work in pieces so small that threads would mostly wait for each other."""
     usual = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -91,36 +93,55 @@ def walk():
 
 @pytest.mark.parametrize("title", [chapter.title for chapter in chapters()])
 def test_the_snippets_print_what_the_document_says(walk, title):
-    found = "".join(walk.reports[title])
-    if found:
+    report = "".join(walk.reports[title])
+    if report:
         earlier = next(name for name, reports in walk.reports.items() if reports)
         hint = "" if earlier == title else f"(the first chapter that fails is {earlier})\n"
-        pytest.fail(f"{hint}{found}", pytrace=False)
+        pytest.fail(f"{hint}{report}", pytrace=False)
 
 
 @pytest.mark.parametrize("title", [chapter.title for chapter in chapters()])
 def test_every_chapter_has_a_snippet_and_no_line_of_it_is_left_unchecked(title):
     chapter = next(chapter for chapter in chapters() if chapter.title == title)
-    own = [PARSER.parse(snippet.code) for snippet in snippets(chapter)]
-    assert len(own) == len(re.findall("^```python", chapter.text, flags=re.M))
-    # An output must follow its line at once: doctest takes what is elsewhere for prose.
-    assert not "".join(part for parts in own for part in parts if isinstance(part, str)).strip()
-    lines = [part for parts in own for part in parts if isinstance(part, doctest.Example)]
+    parsed = [PARSER.parse(snippet.code) for snippet in snippets(chapter)]
+    assert len(parsed) == len(re.findall("^```python", chapter.text, flags=re.M))
+    # An output must follow its line directly; doctest takes anything else for prose.
+    assert not "".join(part for parts in parsed for part in parts if isinstance(part, str)).strip()
+    lines = [part for parts in parsed for part in parts if isinstance(part, doctest.Example)]
     assert any(line.want for line in lines)
     assert not any(line.options for line in lines)  # such as SKIP
 
 
-def test_every_module_has_one_chapter_and_the_doors_share_the_last():
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "captioning").rglob("*.py")}
-    alone = {name for name in modules if "__" not in name and not name.endswith("_page.py")}
-    titles = [chapter.title for chapter in chapters()]
-    assert Counter(titles) == Counter({**dict.fromkeys(alone, 1), DOORS: 1})
-    assert titles[-1] == DOORS
-    for door in ("__init__", "__main__", "main", "bleu_scorer", "bench", "judge", "streamlit_app"):
-        assert f"`{door}.py`" in chapters()[-1].text.replace("captioning/", "")
+def modules(title: str) -> list[str]:
+    """The paths of the modules that a title names; the first one's folder goes for all of them."""
+    names = re.findall(r"[\w/]+\.py\b", title)
+    return [str(Path(names[0]).with_name(Path(name).name)) for name in names]
 
 
-def test_links_and_pictures_lead_somewhere():
+def test_every_module_is_named_in_one_title_and_the_entry_points_share_the_last_chapter():
+    paths = {path.relative_to(ROOT).as_posix() for path in (ROOT / "captioning").rglob("*.py")}
+    only_wiring = {path for path in paths if path.endswith(("__main__.py", "_page.py"))}
+    only_wiring.add("captioning/__init__.py")
+    subpackages = {path for path in paths if path.endswith("/__init__.py")}
+    *titles, last = [chapter.title for chapter in chapters()]
+    named = [module for title in titles for module in modules(title)]
+    assert Counter(named) == Counter(dict.fromkeys(paths - only_wiring - subpackages, 1))
+    assert last == ENTRY_POINTS
+    scripts = {path.name for path in ROOT.glob("*.py")} - {"conftest.py"}
+    tools = {f"tools/{path.name}" for path in (ROOT / "tools").glob("*.py")} - {"tools/__init__.py"}
+    for path in only_wiring | scripts | tools:
+        assert f"`{path}`" in chapters()[-1].text
+
+
+def test_the_chapters_follow_the_order_of_the_subpackages():
+    folders = [Path(modules(chapter.title)[0]).parent.name for chapter in chapters()[:-1]]
+    parts = [folder for folder in folders if folder != "captioning"]  # the foundation is anywhere
+    assert parts == sorted(parts, key=PARTS.index)
+    assert set(parts) == set(PARTS)
+    assert folders[:2] == ["captioning", "captioning"]  # errors and files, which come first
+
+
+def test_links_and_pictures_point_to_files_that_exist():
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", TEXT) if "://" not in link]
     assert links
     for link in links:
