@@ -5,9 +5,9 @@ like Flickr8k's. The words are the concrete, visible nouns of its training capti
 the same, or of which one is a kind of the other, share a category in ``objects.json``.
 
 The ground truth of CHAIR is COCO's: an object is there if someone outlined it *or* a reference
-names it. Here there are only references, so an object that is there and that
-none of five people mentioned counts as hallucinated. The rates are upper bounds; how high they are
-for people, each scored against the others, shows how far to trust them.
+names it. Here there are only references, so an object that is there and that none of five people
+mentioned counts as hallucinated. The rates are upper bounds; how high they are for people, each
+scored against the others, shows how far to trust them.
 """
 
 import json
