@@ -346,7 +346,7 @@ def train_with_scores(workspace, scores, *arguments):
         searches.append(decoding)
         evaluation = stages_evaluate(engine, photographs, loader, vocabulary, decoding)
         score = next(remaining) + 10 * decoding.length_penalty
-        return replace(evaluation, figures={**evaluation.figures, "CIDEr-D": score})
+        return replace(evaluation, metrics={**evaluation.metrics, "CIDEr-D": score})
 
     stages_evaluate = stages.evaluate
     with pytest.MonkeyPatch.context() as patch:
@@ -392,7 +392,7 @@ def test_a_continued_model_keeps_the_search_that_it_was_scored_with(trained):
 
 
 @pytest.mark.parametrize(
-    "provenance", [{}, {"stages": []}, {"stages": "none"}, {"stages": [{}, "first"]}]
+    "provenance", [{}, {"stages": []}, {"stages": [{}, {"stage": "first"}]}, {"data": "unknown"}]
 )
 def test_checkpoints_of_unknown_provenance_can_be_continued(trained, provenance):
     workspace, _ = trained

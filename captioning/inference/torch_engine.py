@@ -116,6 +116,8 @@ def resolve_device(device: str) -> str:
     # AssertionError: torch was built without that device; ImportError: without its module.
     except (RuntimeError, AssertionError, ImportError) as error:
         reason, _, _ = str(error).partition("\n")[0].partition(". ")  # its first sentence
+        if reason.startswith("Expected one of"):  # and all the devices that torch can name
+            reason = "there is no such device"
         raise SettingError(
             f"device {device} cannot be used here ({reason}); choose auto, cpu or another one"
         ) from None

@@ -117,7 +117,7 @@ def test_a_device_that_is_not_here_is_said_in_one_sentence(model, monkeypatch):
     assert not opened.exception
     (error,) = opened.error
     assert error.value.startswith("device abacus cannot be used here")
-    assert error.value.endswith("choose another.")
+    assert error.value.endswith("choose auto, cpu or another one.")
 
 
 @pytest.mark.parametrize(("device", "expected"), [(None, "auto"), ("", "auto"), ("cpu", "cpu")])

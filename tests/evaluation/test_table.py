@@ -63,9 +63,9 @@ def test_lines_have_values_intervals_comparisons_and_notes():
         "notes": ["A note."],
     }
     assert list(as_lines(result)) == [
-        "                BLEU-4    12.35   95 % interval 11.11 to 13.00",
-        "              F1 macro     5.00",
-        "          faithfulness    0.512   0.400 to 0.600 nats",
-        "                BLEU-4    12.35 against    10.00: +2.35 (+1.00 to +3.50), p = 0.0120",
+        "                BLEU-4     12.3   95 % interval 11.1 to 13.0",
+        "              F1 macro      5.0",
+        "          faithfulness    0.512   0.400 to 0.600 nats per word",
+        "                BLEU-4     12.3 against     10.0: +2.35 (+1.00 to +3.50), p = 0.0120",
         "A note.",
     ]
