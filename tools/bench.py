@@ -290,7 +290,7 @@ def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
     checkpoint = Checkpoint.load(SHIPPED_MODEL)
     engine, vocabulary = TorchEngine(checkpoint.build()), checkpoint.vocabulary
     pixels = Pixels(photographs, checkpoint.images)
-    dataset = CaptionDataset(photographs, vocabulary, pixels, max_words=10**6)
+    dataset = CaptionDataset(photographs, vocabulary, pixels, max_words=None)
     batch = collate([dataset[index] for index in range(len(photographs))])
     bare = Bare()
     images = batch.visual.contiguous(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from captioning.data.dataset import Batch
-from captioning.data.vocab import END, PAD, START, UNK
+from captioning.data.vocab import END, PAD, START, TOKENS
 from captioning.evaluation.metrics import CiderD, DocumentFrequencies
 from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
@@ -39,7 +39,7 @@ def sample(decoder: Decoder, features: Tensor, samples: int, max_words: int) -> 
     drawn, log_probabilities = [], []
     for position in range(max_words):
         output, _, state = decoder.step(last, memory, state)
-        never = torch.tensor([PAD, START, UNK] if position else [PAD, START, UNK, END])
+        never = torch.tensor(TOKENS.never if position else (*TOKENS.never, END))
         logits = decoder.vocabulary(output).float()  # (N, V)
         scores = logits.index_fill(1, never.to(logits.device), -torch.inf).log_softmax(dim=-1)
         last = torch.multinomial(scores.detach().exp(), 1).squeeze(1)  # (N,)
