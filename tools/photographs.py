@@ -7,6 +7,7 @@ model's captions score on the originals and on these.
 
 import io
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def texts(captions: Iterable[Caption | Failure]) -> list[str]:
     return read
 
 
-def main() -> None:
+def measure() -> None:
     """Caption and score both."""
     data = Path("flickr8k/Flickr8k_Subset")
     dev = split_photographs(read_captions(data / "captions.txt", data / "Images").photographs).dev
@@ -97,5 +98,15 @@ def main() -> None:
     print(f"{same} of {len(dev)} captions are the same")
 
 
+def main() -> int:
+    """Measure; returns the exit status."""
+    try:
+        measure()
+    except (CaptioningError, OSError) as error:
+        print(f"tools.photographs: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

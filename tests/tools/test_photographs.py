@@ -11,7 +11,7 @@ from captioning.app.examples import examples
 from captioning.data.caption_files import Photograph, read_captions
 from captioning.data.splits import split_photographs
 from captioning.inference.captioner import Captioner
-from tools.photographs import TRANSPOSES, as_phone_photo, as_phone_photos, differences
+from tools.photographs import TRANSPOSES, as_phone_photo, as_phone_photos, differences, main
 
 FLICKR8K = Path(__file__).parents[3] / "shared" / "flickr8k" / "Flickr8k_Subset"
 COUNT = 64
@@ -57,3 +57,11 @@ def test_large_photographs_score_as_small_ones_do(captioner):
     # required, but zero must be plausible.
     assert result.interval.low < 0 < result.interval.high or abs(result.difference) < 1
     assert sum(a == b for a, b in zip(small, large, strict=True)) > COUNT / 2
+
+
+def test_a_missing_data_set_gets_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main() == 1
+    error = capsys.readouterr().err
+    assert "no such caption file" in error
+    assert error.count("\n") == 1
