@@ -8,20 +8,7 @@ import pytest
 from PIL import Image
 
 from captioning.pictures import as_jpeg, brightness, data_url, overlay, thumbnail
-
-GREY = 200
-
-
-def grey_photo(width=140, height=70):
-    """A photograph of one grey, so that an overlay shows its brightness alone."""
-    return Image.new("RGB", (width, height), (GREY,) * 3)
-
-
-def peaked(row, column, side=7):
-    """Attention on one cell of the grid."""
-    weights = np.zeros((side, side), np.float32)
-    weights[row, column] = 1
-    return weights
+from tests.maps import GREY, grey_photo, peaked
 
 
 def brightness_kept(photo, weights, **options):

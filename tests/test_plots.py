@@ -18,21 +18,9 @@ from captioning.plots import (
     score_distribution,
     training_curves,
 )
+from tests.maps import grey_photo, peaked
 
-GREY = 200
 WORDS = ["a", "man", "'s", "dog"]
-
-
-def grey_photo(width=140, height=70):
-    """A photograph of one grey."""
-    return Image.new("RGB", (width, height), (GREY,) * 3)
-
-
-def peaked(row, column, side=7):
-    """Attention on one cell of the grid."""
-    weights = np.zeros((side, side), np.float32)
-    weights[row, column] = 1
-    return weights
 
 
 def even(count, side=7):
