@@ -8,21 +8,20 @@ tells nothing about what it uses. After the erasure tests of Jain and Wallace (2
 "Attention is not Explanation", and DeYoung et al. (2020), "ERASER" (comprehensiveness).
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from captioning.data.vocab import PAD, START
+from captioning.data.vocab import PAD
 from captioning.evaluation.erasure import ErasureResults, WordDrop
 from captioning.inference.decode import Hypothesis
-from captioning.network.decoder import Decoder, Memory, State
+from captioning.network.decoder import Decoder
+from captioning.network.occlusion import drops, follow
 
 SHARE = 0.1  # of the locations are erased
 DRAWS = 3  # random sets of locations per word
-_AT_ONCE = 64  # words tested together
 # Words that no location of a photograph shows: a drop in their probability would mean little.
 _FUNCTION_WORDS = """
     a an the this that these those some another other each both all its his her their it he she
@@ -66,87 +65,23 @@ class AttentionProbe:
         weight = self.decoder.embedding.weight
         words = _padded(captions).to(weight.device)  # (B, T)
         memory, state = self.decoder.start(features.to(weight.device, weight.dtype))
-        steps = self._steps(words, memory, state)
-        if not len(steps.rows):
+        tested = follow(self.decoder, memory, state, words, self._is_content(words))
+        if not len(tested.word):
             return []
-        after = [
-            torch.cat([self._without(mask, part, memory) for part, mask in _parts(steps, erased)])
-            for erased in self._masks(steps.alphas)
-        ]  # 1 + S of (R,)
-        drops = steps.log_probabilities - torch.stack(after)  # (1 + S, R)
-        return _word_drops(first + steps.rows, drops[0], drops[1:].mean(dim=0))
-
-    def _steps(self, words: Tensor, memory: Memory, state: State) -> "_Steps":
-        """The decoder before each content word of captions (B, T), and the log-probability."""
-        tested = self._is_content(words)  # (B, T)
-        last, steps = torch.full_like(words[:, 0], START), []
-        for step in range(words.shape[1]):
-            output, alphas, following = self.decoder.step(last, memory, state)
-            rows = tested[:, step].nonzero().flatten()  # (R,)
-            word = words[rows, step]
-            before = self._log_probability(output[rows], word)
-            hidden, cell = state.hidden[rows], state.cell[rows]
-            steps.append(
-                _Steps(
-                    rows=rows,
-                    last=last[rows],
-                    word=word,
-                    hidden=hidden,
-                    cell=cell,
-                    alphas=alphas[rows],
-                    log_probabilities=before,
-                )
-            )
-            last, state = words[:, step], following
-        return _Steps(*(torch.cat(columns) for columns in zip(*steps, strict=True)))
+        lost = drops(self.decoder, memory, tested, self._masks(tested.alphas))  # (R, 1 + S)
+        return _word_drops(first + tested.photograph, lost[:, 0], lost[:, 1:].mean(dim=1))
 
     def _is_content(self, words: Tensor) -> Tensor:
         """Which of the words (B, T) are tested."""
         skipped = torch.tensor(sorted({PAD, *self.function_words}), device=words.device)
         return ~torch.isin(words, skipped)
 
-    def _masks(self, alphas: Tensor) -> list[Tensor]:
-        """Masks (R, L) of the locations to erase: the most attended, then random ones."""
+    def _masks(self, alphas: Tensor) -> Tensor:
+        """Locations to erase (R, 1 + S, L): the most attended, then S random sets."""
         count = max(1, round(SHARE * alphas.shape[1]))
         scores = [alphas.cpu(), *torch.rand(self.draws, *alphas.shape, generator=self.random)]
-        return [_greatest(score, count).to(alphas.device) for score in scores]
-
-    def _without(self, erased: Tensor, steps: "_Steps", memory: Memory) -> Tensor:
-        """Log-probability of the words (R,) when the locations ``erased`` (R, L) show the mean."""
-        # A key is linear in its feature, so the key of the mean feature is the mean key.
-        mask = erased.unsqueeze(-1)  # (R, L, 1)
-        altered = Memory(
-            *(
-                torch.where(mask, part.mean(1, keepdim=True)[steps.rows], part[steps.rows])
-                for part in memory
-            )
-        )
-        output, _, _ = self.decoder.step(steps.last, altered, State(steps.hidden, steps.cell))
-        return self._log_probability(output, steps.word)
-
-    def _log_probability(self, output: Tensor, words: Tensor) -> Tensor:
-        logits = self.decoder.vocabulary(output).float()  # (R, V)
-        own: Tensor = logits.log_softmax(dim=-1).gather(1, words.unsqueeze(1)).squeeze(1)
-        return own
-
-
-class _Steps(NamedTuple):
-    """R content words, each with the decoder's input and state before it."""
-
-    rows: Tensor  # (R,), the photograph's index in the batch
-    last: Tensor  # (R,), the word before
-    word: Tensor  # (R,)
-    hidden: Tensor  # (R, D)
-    cell: Tensor  # (R, D)
-    alphas: Tensor  # (R, L)
-    log_probabilities: Tensor  # (R,), of the word, nothing erased
-
-
-def _parts(steps: _Steps, erased: Tensor) -> Iterator[tuple[_Steps, Tensor]]:
-    """Cut into parts, because each word needs a copy of its photograph's features."""
-    for start in range(0, len(erased), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        yield _Steps(*(column[part] for column in steps)), erased[part]
+        masks = [_greatest(score, count) for score in scores]
+        return torch.stack(masks, dim=1).to(alphas.device)
 
 
 def _greatest(scores: Tensor, count: int) -> Tensor:

@@ -4,19 +4,30 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from captioning.data.images import ImageConfig, ImageError, Source, describe, load_image
+from captioning.data.images import (
+    ImageConfig,
+    ImageError,
+    Source,
+    describe,
+    read_photo,
+    to_array,
+)
 from captioning.data.vocab import TOKENS, Vocabulary, detokenize
 from captioning.errors import SettingError
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.engine import Engine
+from captioning.inference.evidence import evidence_maps, require_occlusion
 from captioning.inference.torch_engine import TorchEngine, resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
+
+MapKind = Literal["attention", "evidence"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,9 @@ class Caption:
 
     ``text`` is English without a capital or a full stop (``sentence`` has both); ``words`` are
     its T tokens. ``attention`` (T, h, w) has one map per word, which sums to 1 and covers the
-    upright photograph from its top left. ``probabilities`` (T,) has the probability of each word
+    upright photograph from its top left. ``evidence`` (T, h, w), None unless it was asked for, has
+    what each word rests on: how much more log-probability, in nats, the word loses when a place is
+    hidden than when a typical one is. ``probabilities`` (T,) has the probability of each word
     given those before it. ``probability`` is the whole caption's, its end included, and
     ``confidence`` the geometric mean over its words and its end, whose calibration is measured.
     ``score`` is what the search ranked by: the natural log-probability of the caption, divided by
@@ -58,20 +71,31 @@ class Caption:
     confidence: float
     score: float
     alternatives: tuple[Alternative, ...]
+    evidence: NDArray[np.float32] | None = None
 
     @property
     def sentence(self) -> str:
         """The caption with a capital letter and a full stop."""
         return as_sentence(self.text)
 
-    def peak(self, word: int) -> tuple[float, float]:
-        """Where the model looked most for a word: x and y of the middle of that cell of the grid.
+    def maps(self, of: MapKind = "attention") -> NDArray[np.float32]:
+        """The maps (T, h, w) of a kind; raises SettingError for evidence that was not asked for."""
+        if of == "attention":
+            return self.attention
+        if self.evidence is None:
+            raise SettingError("this caption has no evidence; caption with evidence=True")
+        return self.evidence
+
+    def peak(self, word: int, of: MapKind = "attention") -> tuple[float, float]:
+        """Where a word's map is greatest: x and y of the middle of that cell of the grid.
 
         As fractions of the photograph's width and height: (0, 0) is the top left, (1, 1) the bottom
-        right. Raises IndexError for a word that the caption does not have.
+        right. Raises IndexError for a word that the caption does not have, and SettingError for
+        evidence that was not asked for.
         """
-        height, width = self.attention.shape[1:]
-        row, column = divmod(int(self.attention[word].argmax()), width)
+        maps = self.maps(of)
+        height, width = maps.shape[1:]
+        row, column = divmod(int(maps[word].argmax()), width)
         return (column + 0.5) / width, (row + 0.5) / height
 
 
@@ -119,15 +143,22 @@ class Captioner:
         return cls(engine, checkpoint.images, checkpoint.vocabulary, checkpoint.decoding)
 
     def __call__(
-        self, photo: Source, beam: int | None = None, length_penalty: float | None = None
+        self,
+        photo: Source,
+        beam: int | None = None,
+        length_penalty: float | None = None,
+        evidence: bool = False,
     ) -> Caption:
         """Caption one photograph: a path, the bytes of a file, or a PIL image.
 
-        ``beam`` and ``length_penalty`` replace the settings of the model. Raises ImageError for a
-        photograph that cannot be read and SettingError for settings out of range.
+        ``beam`` and ``length_penalty`` replace the settings of the model; with ``evidence`` the
+        caption also has what each word rests on, which takes about as long as encoding the
+        photograph. Raises ImageError for a photograph that cannot be read, or that is too small
+        for evidence, and SettingError for settings out of range, or an engine that cannot give
+        evidence.
         """
-        pixels = load_image(photo, self.images)
-        return self._caption([pixels], [describe(photo)], self._settings(beam, length_penalty))[0]
+        settings = self._settings(beam, length_penalty, evidence)
+        return self._caption([self._load(photo, settings)], [describe(photo)], settings)[0]
 
     def stream(
         self,
@@ -135,31 +166,37 @@ class Captioner:
         beam: int | None = None,
         length_penalty: float | None = None,
         batch_size: int = 16,
+        evidence: bool = False,
     ) -> Iterator[Caption | Failure]:
         """Caption photographs in order, ``batch_size`` at a time.
 
         One that cannot be read becomes a Failure and does not affect the others. Settings or a
-        batch size out of range raise SettingError when the first caption is requested.
+        batch size out of range, or evidence that the engine cannot give, raise SettingError when
+        the first caption is requested.
         """
         if batch_size < 1:
             raise SettingError(f"batch_size must be at least 1, not {batch_size}")
-        settings = self._settings(beam, length_penalty)
+        settings = self._settings(beam, length_penalty, evidence)
         remaining = iter(photos)
         while batch := list(islice(remaining, batch_size)):
             yield from self._caption_batch(batch, settings)
 
-    def _settings(self, beam: int | None, length_penalty: float | None) -> DecodeConfig:
-        settings = self.decoding
+    def _settings(
+        self, beam: int | None, length_penalty: float | None, evidence: bool
+    ) -> "_Settings":
+        if evidence:
+            require_occlusion(self.engine)
+        decoding = self.decoding
         if beam is not None:
-            settings = replace(settings, beam=beam)
+            decoding = replace(decoding, beam=beam)
         if length_penalty is not None:
-            settings = replace(settings, length_penalty=length_penalty)
-        return settings
+            decoding = replace(decoding, length_penalty=length_penalty)
+        return _Settings(decoding, evidence)
 
     def _caption_batch(
-        self, photos: list[Source], settings: DecodeConfig
+        self, photos: list[Source], settings: "_Settings"
     ) -> Iterator[Caption | Failure]:
-        read = [self._read(photo) for photo in photos]
+        read = [self._read(photo, settings) for photo in photos]
         pixels = [item for item in read if not isinstance(item, Failure)]
         names = [
             describe(photo)
@@ -170,20 +207,33 @@ class Captioner:
         for item in read:
             yield item if isinstance(item, Failure) else next(captions)
 
-    def _read(self, photo: Source) -> NDArray[np.float32] | Failure:
+    def _read(self, photo: Source, settings: "_Settings") -> NDArray[np.float32] | Failure:
         try:
-            return load_image(photo, self.images)
+            return self._load(photo, settings)
         except ImageError as error:
             return Failure(describe(photo), str(error))
 
+    def _load(self, photo: Source, settings: "_Settings") -> NDArray[np.float32]:
+        picture = read_photo(photo, self.images, near=self.images.size)
+        if settings.evidence and picture.size == (1, 1):
+            raise ImageError(
+                f"{describe(photo)} is a single pixel, so no part of it can be evidence for a "
+                "word: caption it without evidence"
+            )
+        return to_array(picture, self.images)
+
     def _caption(
-        self, pixels: list[NDArray[np.float32]], names: list[str], settings: DecodeConfig
+        self, pixels: list[NDArray[np.float32]], names: list[str], settings: "_Settings"
     ) -> list[Caption]:
         if not pixels:
             return []
         features = self.engine.encode(torch.from_numpy(np.stack(pixels)))  # (B, L, C)
-        results = beam_search(self.engine, features, TOKENS, settings)
-        return [self._to_caption(*pair) for pair in zip(names, results, strict=True)]
+        results = beam_search(self.engine, features, TOKENS, settings.decoding)
+        captions = [self._to_caption(*pair) for pair in zip(names, results, strict=True)]
+        if not settings.evidence:
+            return captions
+        maps = evidence_maps(self.engine, features, [best.tokens for best, *_ in results])
+        return [replace(one, evidence=of) for one, of in zip(captions, maps, strict=True)]
 
     def _to_caption(self, source: str, hypotheses: list[Hypothesis]) -> Caption:
         best, *others = hypotheses
@@ -205,3 +255,11 @@ class Captioner:
 
     def _text(self, hypothesis: Hypothesis) -> str:
         return detokenize(self.vocabulary.decode(hypothesis.tokens))
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """How to caption one call's photographs."""
+
+    decoding: DecodeConfig
+    evidence: bool

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # an engine of another kind needs no torch to be one
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 
@@ -29,3 +31,17 @@ class Engine(Protocol):
     def reorder(self, state: Any, index: Tensor) -> Any: ...
 
     def keep(self, state: Any, images: Tensor) -> Any: ...
+
+
+@runtime_checkable
+class OccludingEngine(Engine, Protocol):
+    """An engine that can also hide parts of photographs, which evidence needs.
+
+    ``occlude`` returns, for the caption of each photograph (its word ids, without ``<end>``), how
+    much log-probability each of its T words loses in each of M ways to hide locations, in nats:
+    (T, M). Features are (B, L, C); ``hidden`` (M, L) is True where a location is hidden.
+    """
+
+    def occlude(
+        self, features: Tensor, captions: Sequence[Sequence[int]], hidden: Tensor
+    ) -> list[Tensor]: ...

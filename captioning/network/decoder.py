@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from captioning.network.config import ModelConfig
 
@@ -41,13 +42,48 @@ class Attention(nn.Module):
 
     def forward(self, memory: Memory, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Attend from ``hidden`` (N, D): context (N, C), and alphas (N, L) that sum to 1."""
-        images, locations, channels = memory.features.shape
-        query = self.query(hidden).view(images, -1, 1, self.query.out_features)  # (B, N/B, 1, A)
-        # In place, because these (N, L, A) numbers are most of what a step writes.
-        scores = self.score((memory.keys.unsqueeze(1) + query).tanh_()).squeeze(-1)
-        alphas = torch.softmax(scores.float(), dim=-1)  # (B, N/B, L)
+        _, locations, channels = memory.features.shape
+        alphas = torch.softmax(self.scores(memory, hidden), dim=-1)  # (B, N/B, L)
         context = alphas.to(memory.features.dtype) @ memory.features  # (B, N/B, C)
         return context.reshape(-1, channels), alphas.reshape(-1, locations)
+
+    def scores(self, memory: Memory, hidden: Tensor) -> Tensor:
+        """What the softmax makes alphas of: float32 (B, N/B, L) from ``hidden`` (N, D)."""
+        images = len(memory.features)
+        query = self.query(hidden).view(images, -1, 1, self.query.out_features)  # (B, N/B, 1, A)
+        # In place, because these (N, L, A) numbers are most of what a step writes.
+        scores: Tensor = self.score((memory.keys.unsqueeze(1) + query).tanh_()).squeeze(-1)
+        return scores.float()
+
+
+class LSTM(nn.LSTMCell):
+    """An LSTM whose input is a word and a context vector (Hochreiter and Schmidhuber 1997)."""
+
+    def forward(  # type: ignore[override]
+        self, embedded: Tensor, contexts: Tensor, state: State
+    ) -> tuple[Tensor, Tensor]:
+        """Read words (N, E) with M contexts each (N * M, C): hidden and cell (N * M, D)."""
+        if len(contexts) == len(embedded):
+            return super().forward(torch.cat([embedded, contexts], dim=1), state)
+        # What the contexts of a word have in common is computed once.
+        words = embedded.shape[1]
+        of_word, of_context = self.weight_ih[:, :words], self.weight_ih[:, words:]  # (4 D, ...)
+        common = functional.linear(embedded, of_word, self.bias_ih)  # (N, 4 D)
+        common = common + functional.linear(state.hidden, self.weight_hh, self.bias_hh)
+        return gates_to_state(common, functional.linear(contexts, of_context), state.cell)
+
+
+def gates_to_state(common: Tensor, of_contexts: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """An LSTM's hidden and cell (N * M, D), for M contexts of each of N words.
+
+    ``common`` (N, 4 D) and ``of_contexts`` (N * M, 4 D) add up to the input, forget, cell and
+    output gates before their nonlinearities, in PyTorch's order; ``cell`` is (N, D).
+    """
+    gates = (of_contexts.view(len(common), -1, common.shape[1]) + common.unsqueeze(1)).chunk(4, -1)
+    enter, forget, new, leave = gates  # (N, M, D) each
+    cells = torch.sigmoid(forget) * cell.unsqueeze(1) + torch.sigmoid(enter) * torch.tanh(new)
+    hidden = torch.sigmoid(leave) * torch.tanh(cells)
+    return hidden.flatten(0, 1), cells.flatten(0, 1)
 
 
 class Decoder(nn.Module):
@@ -71,7 +107,7 @@ class Decoder(nn.Module):
         self.initial_hidden = nn.Linear(channels, width)
         self.initial_cell = nn.Linear(channels, width)
         self.gate = nn.Linear(width, channels)
-        self.lstm = nn.LSTMCell(embedding + channels, width)
+        self.lstm = LSTM(embedding + channels, width)
         self.output_hidden = nn.Linear(width, embedding)
         self.output_context = nn.Linear(channels, embedding, bias=False)
         self.vocabulary = nn.Linear(embedding, config.vocabulary_size)
@@ -90,12 +126,20 @@ class Decoder(nn.Module):
         Returns the output vector (N, E), which ``vocabulary`` turns into logits of the next word,
         alphas (N, L), and the new state.
         """
-        embedded = self.dropout(self.embedding(tokens))  # (N, E)
         context, alphas = self.attention(memory, state.hidden)  # (N, C), (N, L)
-        context = torch.sigmoid(self.gate(state.hidden)) * context
-        hidden, cell = self.lstm(torch.cat([embedded, context], dim=1), state)  # (N, D) each
-        output = embedded + self.output_hidden(self.dropout(hidden)) + self.output_context(context)
-        return self.dropout(torch.tanh(output)), alphas, State(hidden, cell)
+        output, new = self.read(tokens, torch.sigmoid(self.gate(state.hidden)) * context, state)
+        return output, alphas, new
+
+    def read(self, tokens: Tensor, contexts: Tensor, state: State) -> tuple[Tensor, State]:
+        """The part of ``step`` after the attention: tokens (N,), gated contexts (N * M, C).
+
+        Returns the output vectors (N * M, E) and the new states, M for each token.
+        """
+        embedded = self.dropout(self.embedding(tokens))  # (N, E)
+        hidden, cell = self.lstm(embedded, contexts, state)  # (N * M, D) each
+        output = self.output_hidden(self.dropout(hidden)) + self.output_context(contexts)
+        output = output + embedded.repeat_interleave(len(contexts) // len(tokens), dim=0)
+        return self.dropout(torch.tanh(output)), State(hidden, cell)
 
     def forward(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Write under teacher forcing.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from captioning.network.decoder import Decoder
+from captioning.network.decoder import LSTM, Decoder, State, gates_to_state
 from captioning.network.encoder import Encoder, FrozenBatchNorm
 
 
@@ -51,8 +51,8 @@ def to_half_precision(decoder: Decoder) -> Decoder:
             # The attention's score has a single row, next to no weights: FBGEMM would pad it.
             if isinstance(part, nn.Linear) and part.out_features > 1:
                 setattr(parent, name, _HalfLinear(part.weight, part.bias))
-            elif isinstance(part, nn.LSTMCell):
-                setattr(parent, name, _HalfLSTMCell(part))
+            elif isinstance(part, LSTM):
+                setattr(parent, name, _HalfLSTM(part, decoder.embedding.embedding_dim))
     return copy
 
 
@@ -71,18 +71,17 @@ class _HalfLinear(nn.Module):
         return product
 
 
-class _HalfLSTMCell(nn.Module):
-    """``nn.LSTMCell`` with a single matrix, in float16, for its input and its hidden state."""
+class _HalfLSTM(nn.Module):
+    """The decoder's LSTM, its matrices in float16: one for contexts, one for all the rest."""
 
-    def __init__(self, cell: nn.LSTMCell) -> None:
+    def __init__(self, lstm: LSTM, embedding: int) -> None:
         super().__init__()
-        weight = torch.cat([cell.weight_ih, cell.weight_hh], dim=1)  # (4 D, I + D)
-        self.gates = _HalfLinear(weight, cell.bias_ih + cell.bias_hh)
+        of_word, of_context = lstm.weight_ih[:, :embedding], lstm.weight_ih[:, embedding:]
+        of_rest = torch.cat([of_word, lstm.weight_hh], dim=1)  # (4 D, E + D)
+        self.context = _HalfLinear(of_context.contiguous(), None)
+        self.rest = _HalfLinear(of_rest, lstm.bias_ih + lstm.bias_hh)
 
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Input (N, I), hidden and cell (N, D) to the new hidden and cell."""
-        hidden, cell = state
-        gates = self.gates(torch.cat([x, hidden], dim=1))  # (N, 4 D)
-        enter, forget, new, leave = gates.chunk(4, dim=1)
-        cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(new)
-        return torch.sigmoid(leave) * torch.tanh(cell), cell
+    def forward(self, embedded: Tensor, contexts: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """Read words (N, E) with M contexts each (N * M, C): hidden and cell (N * M, D)."""
+        common = self.rest(torch.cat([embedded, state.hidden], dim=1))  # (N, 4 D)
+        return gates_to_state(common, self.context(contexts), state.cell)

@@ -1,0 +1,65 @@
+"""Evidence: what each word of a caption rests on.
+
+A part of the photograph is hidden, and the word's log-probability falls: the more it falls, the
+more the word rests on that part (occlusion sensitivity; Zeiler and Fergus, ECCV 2014, section 4.2,
+on the encoder's features). Unlike attention, which says where the decoder looked, this says what
+made a difference.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captioning.errors import SettingError
+from captioning.inference.engine import Engine, OccludingEngine
+
+# Neighbours of a location that are hidden with it, in each direction. Features of neighbours
+# overlap: without one alone, its neighbours still show most of what it showed.
+_REACH = 1
+_SMALLEST = 2 * _REACH + 2  # rows of a grid: in a smaller one the neighbours would be everything
+
+
+def require_occlusion(engine: Engine) -> OccludingEngine:
+    """The engine, if it can hide parts of a photograph; raises SettingError if it cannot."""
+    if not isinstance(engine, OccludingEngine):
+        raise SettingError(
+            f"evidence needs an engine that can hide parts of a photograph, which "
+            f"{type(engine).__name__} cannot; caption without evidence"
+        )
+    return engine
+
+
+def evidence_maps(
+    engine: Engine, features: Tensor, captions: Sequence[Sequence[int]]
+) -> list[NDArray[np.float32]]:
+    """The evidence for the words of B captions: for each caption maps (T, h, w).
+
+    Features (B, L, C) come from the engine, captions are word ids without ``<end>``. A map has, for
+    each location, how much more log-probability the word loses, in nats, when the location and
+    its neighbours are hidden, than in the median over all locations: positive where the word rests
+    on what is there, negative where the word would be likelier without it. Raises SettingError for
+    an engine that cannot hide locations.
+    """
+    locations = features.shape[1]
+    side = math.isqrt(locations)  # photographs are squares to the network
+    lost = require_occlusion(engine).occlude(features, captions, neighbourhoods(side))
+    return [_relative(each).view(-1, side, side).float().numpy() for each in lost]
+
+
+def _relative(lost: Tensor) -> Tensor:
+    """Losses (T, L) above their median: to hide anything at all costs most words a little."""
+    return lost - lost.median(dim=1, keepdim=True).values
+
+
+def neighbourhoods(side: int) -> Tensor:
+    """Each location of a square grid together with its neighbours: a mask (L, L)."""
+    reach = _REACH if side >= _SMALLEST else 0
+    position = torch.arange(side)
+    near = (
+        position[:, None] - position[None, :]
+    ).abs() <= reach  # (side, side), of rows or columns
+    return (near[:, None, :, None] & near[None, :, None, :]).reshape(side**2, side**2)
