@@ -1,41 +1,84 @@
-"""Pictures made with Pillow alone: thumbnails, attention laid over a photograph."""
+"""Pictures made with Pillow alone: maps as heat over a photograph, their scale, thumbnails.
+
+The colours are those of matplotlib's "inferno": perceptually uniform, so that equal steps of a
+value look equal, and ordered by lightness, so that colour-blind readers and greyscale prints show
+the same order (Smith and van der Walt, SciPy 2015).
+"""
 
 import base64
 import io
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+from PIL import Image
 
 _QUALITY = 80  # of JPEG: invisible at a page's sizes, and it keeps a gallery small
-STRENGTH = 0.75  # share of its brightness that a photograph loses where attention is least
+STRENGTH = 0.6  # opacity of heat over a photograph: the photograph remains recognisable
+LEAST_EVIDENCE = 0.1  # share of its probability: a word that loses less is shown with little heat
+# Evenly spaced samples of inferno, from its least to its greatest; between them is interpolated.
+_SAMPLES = """
+    000004 040312 0b0724 150b37 210c4a 2e0a5a 3c0965 4a0c6b 57106d 63146e 70196e 7d1e6d 89226a
+    962766 a32b61 af315c bb3755 c63e4d d14644 db4f3b e35932 eb6528 f1711e f67f14 f98d0a fb9c06
+    fcab0f fbba1f f9ca32 f5d949 f2e865 f3f586 fcffa4
+"""
+COLOURS = tuple(f"#{sample}" for sample in _SAMPLES.split())
 
 
-def overlay(
-    photo: Image.Image, weights: NDArray[np.float32], strength: float = STRENGTH
-) -> Image.Image:
-    """Darken a photograph where the model did not look: attention weights (h, w) laid over it.
+class Heat(NamedTuple):
+    """A map to be shown: ``values`` (h, w), of which 0 is the coldest and ``top`` the hottest.
 
-    The photograph keeps its brightness where the weight is greatest, and loses ``strength`` of it,
-    from 0 (nothing) to 1 (all), where the weight is least; see ``brightness``.
+    Both are shares from 0 to 1.
     """
-    mask = Image.fromarray(np.rint(255 * brightness(weights)).astype(np.uint8)).resize(
-        photo.size, Image.Resampling.BICUBIC
-    )
-    dark = ImageEnhance.Brightness(photo).enhance(1 - strength)
-    return Image.composite(photo, dark, mask)
+
+    values: NDArray[np.float32]
+    top: float
+
+    def share(self) -> NDArray[np.float32]:
+        """How hot each location is: (h, w), 0 to 1."""
+        shares: NDArray[np.float32] = np.clip(self.values / self.top, 0, 1).astype(np.float32)
+        return shares
 
 
-def brightness(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How brightly to show each location (h, w) of attention weights: 1 where they are greatest.
+def attention_heat(weights: NDArray[np.floating]) -> Heat:
+    """The attention of a word (h, w), each location's share of it, from 0 to the greatest."""
+    values = np.clip(weights, 0, None).astype(np.float32)
+    return Heat(values, max(float(values.max(initial=0)), float(np.finfo(np.float32).tiny)))
 
-    Weights that differ by less than their mean get that much less contrast, so that nearly even
-    attention leaves the whole photograph bright.
+
+def evidence_heat(losses: NDArray[np.floating]) -> Heat:
+    """The evidence for a word (h, w), in nats, as the share of its probability that is lost.
+
+    Where the word would be likelier than in a typical place, nothing is lost. The scale ends at the
+    greatest loss, but not below ``LEAST_EVIDENCE``.
     """
-    most, mean = float(weights.max()), float(weights.mean())
-    contrast = max(most - float(weights.min()), mean, float(np.finfo(np.float32).tiny))
-    shown: NDArray[np.float32] = 1 - (most - weights) / contrast  # (h, w), 0 to 1
-    return shown
+    values = -np.expm1(-np.clip(losses, 0, None)).astype(np.float32)
+    return Heat(values, max(float(values.max(initial=0)), LEAST_EVIDENCE))
+
+
+def overlay(photo: Image.Image, heat: Heat, strength: float = STRENGTH) -> Image.Image:
+    """Lay heat over a photograph in grey: RGB, of the photograph's size.
+
+    ``strength`` is the opacity of the heat, from 0 (only the photograph) to 1 (only the heat).
+    """
+    share = Image.fromarray(heat.share()).resize(photo.size, Image.Resampling.BICUBIC)
+    colours = colourise(np.asarray(share))
+    return Image.blend(photo.convert("L").convert("RGB"), Image.fromarray(colours), strength)
+
+
+def scale_picture(width: int, height: int) -> Image.Image:
+    """The scale of the colours as a bar, from cold at the left to hot at the right: RGB."""
+    shares = (np.arange(width, dtype=np.float32) + 0.5) / width
+    return Image.fromarray(colourise(np.broadcast_to(shares, (height, width))))
+
+
+def colourise(shares: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The colours (..., 3) of shares (...) from 0 to 1; what is beyond counts as the end."""
+    samples = np.array([list(bytes.fromhex(sample)) for sample in _SAMPLES.split()], np.float32)
+    positions = np.linspace(0, 1, len(samples))
+    channels = [np.interp(shares, positions, channel) for channel in samples.T]
+    colours: NDArray[np.uint8] = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return colours
 
 
 def thumbnail(photo: Image.Image, side: int) -> Image.Image:

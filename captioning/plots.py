@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from captioning.files import write_atomically
-from captioning.pictures import overlay, thumbnail
+from captioning.pictures import attention_heat, overlay, thumbnail
 
 _PHOTO_SIDE = 320  # pixels, the longer one
 _CELL = 2.3  # inches
@@ -197,7 +197,7 @@ def attention_figure(
         axes.axis("off")
     panels[0].imshow(photo)
     for axes, word, weights in zip(panels[1:], words, attention, strict=False):
-        axes.imshow(overlay(photo, weights))
+        axes.imshow(overlay(photo, attention_heat(weights)))
         axes.set_title(word, fontsize=13)
     return figure
 

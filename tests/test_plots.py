@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from captioning.pictures import overlay, thumbnail
+from captioning.pictures import attention_heat, overlay, thumbnail
 from captioning.plots import (
     PairOfCaptions,
     as_svg,
@@ -55,7 +55,7 @@ def test_each_panel_shows_its_own_map():
     shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes[: len(WORDS) + 1]]
     assert np.array_equal(shown[0], np.asarray(photo))
     for panel, weights in zip(shown[1:], maps, strict=True):
-        assert np.array_equal(panel, np.asarray(overlay(photo, weights)))
+        assert np.array_equal(panel, np.asarray(overlay(photo, attention_heat(weights))))
 
 
 @pytest.mark.parametrize(

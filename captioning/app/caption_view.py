@@ -19,7 +19,7 @@ from captioning.data.images import ImageConfig, read_photo
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import Alternative, Caption
 from captioning.inference.export import as_html, as_json
-from captioning.pictures import overlay, thumbnail
+from captioning.pictures import attention_heat, overlay, thumbnail
 
 PHOTO_SIDE, MAP_SIDE = 480, 150  # pixels, the longer one
 
@@ -53,7 +53,7 @@ def show_attention(photo: Image.Image, caption: Caption, strength: float) -> Non
     )
     text, probability = caption.words[word], caption.probabilities[word]
     st.image(
-        overlay(thumbnail(photo, PHOTO_SIDE), caption.attention[word], strength),
+        overlay(thumbnail(photo, PHOTO_SIDE), attention_heat(caption.attention[word]), strength),
         caption=f"“{text}”: the model gave this word {probability:.0%}",
         alt=f"The photograph, lit where the model looked for “{text}”. "
         f"Brightest {position(caption, word)}.",
@@ -66,7 +66,7 @@ def show_small_maps(photo: Image.Image, caption: Caption, strength: float) -> No
     with st.container(horizontal=True):
         for word, text in enumerate(caption.words):
             st.image(
-                overlay(photo, caption.attention[word], strength),
+                overlay(photo, attention_heat(caption.attention[word]), strength),
                 caption=f"{text} · {caption.probabilities[word]:.0%}",
                 alt=f"{text}: brightest {position(caption, word)}",
             )

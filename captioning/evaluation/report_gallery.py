@@ -12,7 +12,7 @@ from PIL import Image
 
 from captioning.evaluation.catalogue import OF_A_PHOTOGRAPH, format_value
 from captioning.evaluation.summary import typeset
-from captioning.pictures import as_jpeg, brightness, data_url, thumbnail
+from captioning.pictures import as_jpeg, attention_heat, data_url, thumbnail
 
 PHOTO_SIDE = 320  # pixels, the longer one
 GROUPS = ("best", "median", "worst", "random")
@@ -144,7 +144,8 @@ def _brightness_maps(entry: Entry, words: int) -> list[str]:
     if entry.attention is None or entry.photo is None:
         return [""] * words
     steps = [
-        np.rint(_BRIGHTNESS_STEPS * brightness(weights)).astype(int) for weights in entry.attention
+        np.rint(_BRIGHTNESS_STEPS * attention_heat(weights).share()).astype(int)
+        for weights in entry.attention
     ]
     maps = [" ".join(map(str, of_word.ravel().tolist())) for of_word in steps]
     return (maps + [""] * words)[:words]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from captioning.evaluation.report import report_html
-from captioning.pictures import brightness
+from captioning.pictures import attention_heat
 from tests.evaluation.report_pages import WORDS, Page, entry, everything, minimal, page
 
 
@@ -31,7 +31,9 @@ def test_each_word_has_its_map_as_an_overlay_shows_it():
     parsed = page(entries=[entry(attention=weights)])
     shown = [np.array(a["data-brightness"].split(), float) / 99 for a in parsed.of_class("word")]
     assert parsed.all("article")[0]["data-columns"] == "3"
-    assert np.allclose(shown, [brightness(of_word).ravel() for of_word in weights], atol=0.01)
+    assert np.allclose(
+        shown, [attention_heat(of_word).share().ravel() for of_word in weights], atol=0.01
+    )
 
 
 def test_nearly_even_attention_is_shown_with_little_contrast():
