@@ -20,7 +20,7 @@ from captioning.evaluation.uncertainty import intervals, mean
 from captioning.inference.captioner import Captioner
 from captioning.inference.decode import beam_search
 from captioning.network.config import DecodeConfig
-from captioning.plots import attention_figure, save_figure
+from captioning.plots import maps_figure, save_figure
 from captioning.training.train import learning_rate_factor
 from main import RECIPE
 
@@ -114,7 +114,7 @@ def attention() -> Figure:
     """Where the shipped model looks for each of its first seven words."""
     captioner, photo = Captioner.load(), examples()[0].path
     caption = captioner(photo)
-    return attention_figure(read_photo(photo), caption.words[:7], caption.attention, columns=4)
+    return maps_figure(read_photo(photo), caption.words[:7], caption.attention, columns=4)
 
 
 def kept(beam: int, words: int) -> set[tuple[str, ...]]:

@@ -119,6 +119,6 @@ def show_exports(photo: Image.Image, caption: Caption, text: str) -> None:
 def attention_png(photo: Image.Image, caption: Caption) -> bytes:
     """The picture of where the model looked for each word."""
     # The page need not wait for the import of matplotlib.
-    from captioning.plots import as_png, attention_figure
+    from captioning.plots import as_png, maps_figure
 
-    return as_png(attention_figure(photo, caption.words, caption.attention))
+    return as_png(maps_figure(photo, caption.words, caption.attention))
