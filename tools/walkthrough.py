@@ -111,10 +111,12 @@ def denormalise(pixels: Tensor) -> np.ndarray[Any, Any]:
 
 
 def attention() -> Figure:
-    """Where the shipped model looks for each of its first seven words."""
+    """The maps of the first seven words of the shipped model's caption."""
     captioner, photo = Captioner.load(), examples()[0].path
-    caption = captioner(photo)
-    return maps_figure(read_photo(photo), caption.words[:7], caption.attention, columns=4)
+    caption = captioner(photo, evidence=True)
+    assert caption.evidence is not None
+    picture, words = read_photo(photo), caption.words[:7]
+    return maps_figure(picture, words, caption.attention, caption.evidence, columns=4)
 
 
 def kept(beam: int, words: int) -> set[tuple[str, ...]]:
