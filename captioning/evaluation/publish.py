@@ -12,20 +12,19 @@ from captioning.evaluation.card import model_card, with_results
 from captioning.evaluation.gallery import gallery
 from captioning.evaluation.ptb import ptb_tokenize
 from captioning.evaluation.report import report_html
+from captioning.evaluation.score_plots import (
+    beam_curve,
+    length_figure,
+    reliability_figure,
+    score_distribution,
+)
 from captioning.evaluation.scored_system import ScoredSystem
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import ScoringFlags
 from captioning.evaluation.table import as_csv
 from captioning.files import write_text
 from captioning.network.checkpoint import Checkpoint
-from captioning.plots import (
-    Figure,
-    beam_curve,
-    length_figure,
-    reliability_figure,
-    save_figure,
-    score_distribution,
-)
+from captioning.plots import Figure, save_figure
 
 RESULTS = Path("results")
 
