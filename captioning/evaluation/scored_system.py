@@ -2,21 +2,38 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from captioning.evaluation.assessment import System
 from captioning.network.checkpoint import Checkpoint
+
+
+class MosaicExample(NamedTuple):
+    """A mosaic to show: two photographs as one ``picture``, and one word of its ``caption``.
+
+    ``caption`` is a sentence; ``word`` names what only one half shows, and ``kind`` ("dog" or
+    "person") says which; ``attention`` and ``evidence`` (h, w) are that word's.
+    """
+
+    picture: Image.Image
+    caption: str
+    word: str
+    kind: str
+    attention: NDArray[np.float32]
+    evidence: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredSystem:
     """A system under a short ``name``, ``about`` it in a sentence, and ``facts`` for the result.
 
-    Of a model also, per photograph, the caption's ``words`` and its ``attention`` (T, h, w), the
-    captions of other beam widths (``sweep``), and the checkpoint.
+    Of a model also, per photograph, the caption's ``words``, its ``attention`` and its ``evidence``
+    (T, h, w), ``mosaics`` to show, the captions of other beam widths (``sweep``), and the
+    checkpoint.
     """
 
     name: str
@@ -25,5 +42,7 @@ class ScoredSystem:
     system: System
     words: Sequence[tuple[str, ...]] | None = None
     attention: Sequence[NDArray[np.float32]] | None = None
+    evidence: Sequence[NDArray[np.float32]] | None = None
+    mosaics: Sequence[MosaicExample] = ()
     sweep: Mapping[int, Sequence[str]] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
