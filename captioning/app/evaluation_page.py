@@ -16,6 +16,7 @@ from captioning.evaluation.summary import (
     facts,
     metric_groups,
     occlusion_rows,
+    people,
     pointing_columns,
     pointing_rows,
 )
@@ -58,7 +59,7 @@ def draw_plots(content: str) -> dict[str, str]:
 
 def show_plots(result: Result) -> None:
     """Show the plots that the result has the values for, each with what it shows."""
-    plots = draw_plots(json.dumps(result.content, sort_keys=True))
+    plots = draw_plots(json.dumps(result.content))
     for name, heading in HEADINGS.items():
         if name == "mosaics":
             show_mosaics(result)
@@ -87,15 +88,13 @@ def show_mosaics(result: Result) -> None:
 
 def show_metrics(result: Result) -> None:
     """Show all metrics in tables, with their intervals."""
-    groups = metric_groups(result.content)
-    groups |= {
-        "Attention": attention_rows(result.content),
-        "Rank correlation of a word's map with occlusion": occlusion_rows(result.content),
-    }
+    groups = metric_groups(result.content) | {"Attention": attention_rows(result.content)}
     for heading, rows in groups.items():
         show_table(heading, [_cells(row) for row in rows])
     show_table("Where the maps point", _pointing(result.content))
-    show_table("Compared with another system", _comparison(result.content))
+    show_table("Rank correlation of a word's map with occlusion", _occlusion(result.content))
+    other = "people, one reference left out" if people(result.content) else "another system"
+    show_table(f"Compared with {other}", _comparison(result.content))
     st.caption(f"Made by `{result.content['command']}`")
 
 
@@ -126,6 +125,13 @@ def _pointing(content: Mapping[str, Any]) -> list[dict[str, str]]:
         }
         for kind, cells in pointing_rows(content)
         for name, heading in pointing_columns().items()
+    ]
+
+
+def _occlusion(content: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {"Map": row.name, "Value": row.value, "95 % interval": row.interval}
+        for row in occlusion_rows(content)
     ]
 
 

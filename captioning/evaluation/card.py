@@ -200,7 +200,8 @@ def _maps(result: Mapping[str, Any]) -> dict[str, list[str]]:
     if not rows:
         return {}
     text = _POINTING.format(
-        mosaics=section.get("mosaics", "Several"), chance=f"{section.get('chance', 0.5):.2f}"
+        mosaics=f"{section['mosaics']:,}" if "mosaics" in section else "Several",
+        chance=f"{section.get('chance', 0.5):.2f}",
     )
     table = "\n".join(_pointing_table(result))
     return {"## What the maps of words show": [_paragraph(text), table, *_occlusion(result)]}

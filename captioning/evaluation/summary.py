@@ -42,8 +42,9 @@ PLOT_TEXTS = {
         "people. The tables have the numbers.",
     ),
     "pointing": PlotText(
-        "How much of a word's map lies on the correct half of a mosaic, and how often its greatest "
-        "value does, with 95 % intervals; the dashed line is chance.",
+        "How much of the map of a dog word or a person word lies on the correct half of a picture "
+        "put together from a photograph of each, and how often its greatest value does, with 95 % "
+        "intervals; the dashed line is chance.",
         "Dot plot: mass and peak on the correct half for evidence, attention and a map that always "
         "looks at the centre. The table has the numbers.",
     ),

@@ -96,7 +96,7 @@ def test_a_card_says_what_the_checkpoint_and_the_result_say(trained):
 
 def test_a_card_says_where_the_maps_point(trained):
     card = text_of(model_card(trained, result(pointing=pointing(), occlusion=full()["occlusion"])))
-    assert "1240 mosaics, each of a photograph with a dog and one with people" in card
+    assert "1,240 mosaics, each of a photograph with a dog and one with people" in card
     assert "0.50 is chance" in card
     assert "| Evidence | 0.86 | 0.85 to 0.87 | 0.92 | 0.91 to 0.93 |" in card
     assert "| Attention | 0.58 | 0.57 to 0.59 | 0.72 | 0.71 to 0.73 |" in card
