@@ -1,4 +1,7 @@
-"""Plots: training curves, how captions score, and where the model looked for each word."""
+"""Plots: training curves, the maps of a caption, sheets to judge captions by, and how to save them.
+
+The plots of scores are in ``evaluation.score_plots``; they share the styles of this module.
+"""
 
 import io
 import textwrap
@@ -8,8 +11,8 @@ from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Figure  # also for modules that pass plots on
+from matplotlib.axes import Axes as Axes  # also for modules that draw with this one
+from matplotlib.figure import Figure as Figure
 from matplotlib.figure import SubFigure
 from numpy.typing import NDArray
 from PIL import Image
@@ -31,7 +34,7 @@ _DPI = 110
 _HEADING, _SCALE = 0.45, 0.5  # inches, above a group of maps and at its foot
 _EVIDENCE = "Evidence: how much less likely the word becomes when a place is hidden"
 _ATTENTION = "Attention: how much of it lay on each place while the word was chosen"
-_WIDTH = 4.6  # inches, of a plot of scores: its print stays legible on a phone
+WIDTH = 4.6  # inches, of a plot of scores: its print stays legible on a phone
 _PANELS = (
     ("loss (nats per token)", ("loss",)),
     ("next word, teacher-forced (%)", ("accuracy", "accuracy top-5", "F1 weighted", "F1 macro")),
@@ -43,7 +46,7 @@ _PANELS = (
 # on white. Dash and marker tell the lines apart in a greyscale print.
 _BLUE, _RED, _GREEN, _PINK, _BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"
 
-_LINES: tuple[dict[str, Any], ...] = (
+LINES: tuple[dict[str, Any], ...] = (
     {"color": _BLUE, "linestyle": "-", "marker": "o"},
     {"color": _RED, "linestyle": "--", "marker": "s"},
     {"color": _GREEN, "linestyle": "-.", "marker": "^"},
@@ -66,9 +69,9 @@ def training_curves(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
     stages = list(dict.fromkeys(record["stage"] for record in records))
     for axes, (label, names) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
         if names == ("CIDEr-D",):
-            axes.plot(best, max(values), marker="*", markersize=14, color=_LINES[0]["color"])
+            axes.plot(best, max(values), marker="*", markersize=14, color=LINES[0]["color"])
         axes.axvline(best, color="0.35", linewidth=1.2, zorder=1, label=f"best: epoch {best}")
-        for (name, curve), style in zip(_curves(records, names).items(), _LINES, strict=False):
+        for (name, curve), style in zip(_curves(records, names).items(), LINES, strict=False):
             axes.plot(range(1, len(curve) + 1), curve, **style, markersize=4, label=name)
         _shade_stages(axes, records, stages)
         axes.set(xlabel=f"epoch: {', '.join(stages)}" if stages[1:] else "epoch", ylabel=label)
@@ -99,95 +102,9 @@ def _legend_above(axes: Axes) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", frameon=False)
 
 
-def beam_curve(beams: Sequence[Mapping[str, Any]]) -> Figure:
-    """Plot CIDEr-D and BLEU-4 against beam width, with a band for the 95 % interval.
-
-    Each of ``beams`` has ``beam``, ``metrics`` and ``intervals``, both by name; a metric without
-    an interval has no band. The best width is starred.
-    """
-    figure = Figure(figsize=(_WIDTH, 4.6), layout="constrained")
-    widths = [row["beam"] for row in beams]
-    panels = figure.subplots(2, 1, sharex=True)
-    for axes, name, style in zip(panels, ("CIDEr-D", "BLEU-4"), _LINES, strict=False):
-        values = [row["metrics"][name] for row in beams]
-        axes.plot(widths, values, **style, markersize=5)
-        best = int(np.argmax(values))
-        axes.plot(widths[best], values[best], marker="*", markersize=15, color=style["color"])
-        bands = [row.get("intervals", {}).get(name, (np.nan, np.nan)) for row in beams]
-        low, high = zip(*bands, strict=True)
-        axes.fill_between(widths, low, high, color=style["color"], alpha=0.18, linewidth=0)
-        axes.set(ylabel=f"{name} (x100)")
-        axes.grid(alpha=0.3)
-    panels[-1].set_xlabel("beam width (star: best; band: 95 % interval)")
-    panels[-1].set_xticks(widths)
-    figure.align_ylabels()
-    return figure
-
-
-def score_distribution(values: Sequence[float] | NDArray[np.float64], name: str) -> Figure:
-    """Plot a histogram of the photographs' scores, with the mean and the median marked.
-
-    ``values`` has one score per photograph, x100; ``name`` is the metric's.
-    """
-    figure, axes = _panel()
-    highest = max(1.0, float(np.max(values)))
-    edges = np.linspace(0, highest, 31).tolist()
-    axes.hist(values, bins=edges, color="0.8", edgecolor="0.4", linewidth=0.6)
-    marks = {"mean": float(np.mean(values)), "median": float(np.median(values))}
-    for (label, value), style in zip(marks.items(), _LINES, strict=False):
-        dash, colour = style["linestyle"], style["color"]
-        axes.axvline(value, color=colour, linestyle=dash, linewidth=2, label=f"{label} {value:.1f}")
-    axes.set(xlabel=f"{name} of a photograph (x100)", ylabel="photographs")
-    axes.legend()
-    return figure
-
-
-def length_figure(
-    candidate_lengths: Sequence[int] | NDArray[np.int64],
-    reference_lengths: Sequence[int] | NDArray[np.int64],
-) -> Figure:
-    """Plot how long captions and references are, in words: the share of each length.
-
-    There are more references than captions, so shares can be compared and counts cannot.
-    """
-    figure, axes = _panel()
-    longest = int(max(np.max(candidate_lengths), np.max(reference_lengths)))
-    lengths = np.arange(longest + 1)
-    of_references, of_captions = (
-        100 * np.bincount(np.asarray(words), minlength=longest + 1) / len(words)
-        for words in (reference_lengths, candidate_lengths)
-    )
-    label = f"references (mean {np.mean(reference_lengths):.1f})"
-    style: dict[str, Any] = {"color": "0.85", "edgecolor": "0.4", "hatch": "///", "width": 1}
-    axes.bar(lengths, of_references, **style, label=label)
-    label = f"captions (mean {np.mean(candidate_lengths):.1f})"
-    axes.plot(lengths, of_captions, **_LINES[0], linewidth=2, markersize=5, label=label)
-    axes.set(xlabel="length (words)", ylabel="share (%)")
-    axes.legend()
-    return figure
-
-
-def reliability_figure(bins: Sequence[Mapping[str, Any]], name: str) -> Figure:
-    """Plot a metric against the model's confidence, bin by bin, with 95 % intervals.
-
-    Each of ``bins`` has ``probability``, the mean probability of a word, the mean of the metric
-    under ``name``, and its ``interval``.
-    """
-    figure, axes = _panel()
-    probabilities = [row["probability"] for row in bins]
-    means = np.array([row[name] for row in bins])
-    low, high = np.array([row["interval"] for row in bins], dtype=np.float64).T
-    # A bootstrap interval may just miss its mean, and an error bar cannot have a negative length.
-    reach = np.maximum(0, [means - low, high - means])
-    axes.errorbar(probabilities, means, yerr=reach, **_LINES[0], capsize=4, markersize=6)
-    axes.set(xlabel="mean probability of a word", ylabel=f"{name} (x100), 95 % interval")
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def _panel() -> tuple[Figure, Axes]:
+def panel() -> tuple[Figure, Axes]:
     """A figure with one panel."""
-    figure = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     return figure, figure.subplots()
 
 
@@ -214,7 +131,7 @@ def maps_figure(
     rows = -(-(len(words) + 1) // columns)
     height = rows * (_CELL * min(2.0, max(0.1, photo.height / photo.width)) + 0.35)
     sizes = [*[height + _HEADING] * len(groups), _SCALE]
-    figure = Figure(figsize=(max(columns * _CELL, _WIDTH), sum(sizes)), layout="constrained")
+    figure = Figure(figsize=(max(columns * _CELL, WIDTH), sum(sizes)), layout="constrained")
     *parts, foot = figure.subfigures(len(sizes), height_ratios=sizes, squeeze=False).flat
     for part, (title, heats) in zip(parts, groups.items(), strict=True):
         part.suptitle(textwrap.fill(title, 18 * columns), x=0.01, ha="left", fontsize=11)

@@ -8,7 +8,13 @@ from typing import Any
 from captioning.data.images import ImageConfig
 from captioning.errors import CaptioningError
 from captioning.evaluation.catalogue import NEXT_WORD, REPORTED, metric, names_under
-from captioning.evaluation.summary import split_name
+from captioning.evaluation.summary import (
+    MAP_NAMES,
+    Row,
+    occlusion_rows,
+    pointing_rows,
+    split_name,
+)
 from captioning.network.checkpoint import NOT_RECORDED, Checkpoint
 from captioning.network.config import ModelConfig
 
@@ -18,7 +24,8 @@ README_END = "<!-- end of figures -->"
 _WIDTH = 100  # characters per line
 
 _INTRODUCTION = """
-It takes a photograph and writes a sentence, with a map for each word of where the model looked.
+It takes a photograph and writes a sentence, with two maps for each word: its evidence, which is how
+much less probable the word is when a place of the photograph is hidden, and its attention.
 Encoder: ResNet-50 with frozen batch norm, a grid of {side} x {side} locations with 2,048 channels.
 Decoder: an LSTM of width {width} with additive attention, after Xu et al., "Show, Attend and Tell"
 (ICML 2015). {parameters:.1f} million weights, stored as float16; vocabulary of {words:,} words."""
@@ -27,6 +34,17 @@ _SCORES = """
 The captions were decoded freely and scored against all references; BLEU, ROUGE-L and CIDEr-D follow
 the coco-caption definitions. Loss, perplexity, accuracy and the two averages of F1 are of the next
 word, given the true words before it. Intervals are from a bootstrap over the photographs."""
+
+_POINTING = """
+{mosaics} mosaics, each of a photograph with a dog and one with people as one picture: wherever the
+caption that the model writes for it says a dog word or a person word, the word's map should lie on
+that half. Mass is the share of the map on the correct half, peak how often its greatest value is
+there; {chance} is chance. The centre map always looks at the centre. No mosaic was used in
+training."""
+_OCCLUSION = (
+    "On ordinary photographs, the mean rank correlation of a word's map with hiding each location "
+    "in turn"
+)
 
 # What is true only of models trained on Flickr8k.
 _FLICKR8K_DATA = (
@@ -58,8 +76,10 @@ _LIMITS = (
     "correct one.",
     "The photograph is squeezed into {size} x {size} pixels, so small things and extreme shapes "
     "are lost.",
-    "The maps show where the attention was, on a coarse grid; they do not prove why a word was "
-    "said.",
+    "The maps of a word are on a coarse grid. The attention shows where the decoder looked, which "
+    "may be nearly the same for every word of a caption. The evidence shows how much less probable "
+    "the word is when a place is hidden: what the model relied on, which need not be what is "
+    "there.",
     "Captions have 1 to {max_words} words, all of them from its vocabulary.",
 )
 _USE = (
@@ -111,6 +131,7 @@ def model_card(checkpoint: Checkpoint, result: Mapping[str, Any]) -> str:
     sections = {
         f"# Model card: {result['model']}": _introduction(checkpoint),
         "## Scores": _scores(checkpoint, result),
+        **_maps(result),
         "## Data": _data(checkpoint, origin),
         "## Initial weights of the encoder": [f"{origin.encoder}."],
         "## Training": ["\n".join(map(_stage, origin.stages)) or "Not recorded."],
@@ -171,6 +192,34 @@ def _table(result: Mapping[str, Any]) -> Iterator[str]:
             interval = each.format_interval(ends) if ends else "-"
             value = each.format(result["metrics"][each.name])
             yield f"| {each.name} | {value} | {interval} | {each.unit or '-'} |"
+
+
+def _maps(result: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The section on where the maps of words point, as far as that was measured."""
+    section, rows = result.get("pointing", {}), pointing_rows(result)
+    if not rows:
+        return {}
+    text = _POINTING.format(
+        mosaics=f"{section['mosaics']:,}" if "mosaics" in section else "Several",
+        chance=f"{section.get('chance', 0.5):.2f}",
+    )
+    table = "\n".join(_pointing_table(result))
+    return {"## What the maps of words show": [_paragraph(text), table, *_occlusion(result)]}
+
+
+def _pointing_table(result: Mapping[str, Any]) -> Iterator[str]:
+    yield "| Map | Mass | 95 % interval | Peak | 95 % interval |"
+    yield "|---|---|---|---|---|"
+    for kind, cells in pointing_rows(result):
+        shown = [(cell.value, cell.interval or "-") for cell in (cells["mass"], cells["peak"])]
+        yield f"| {kind} | {' | '.join(part for pair in shown for part in pair)} |"
+
+
+def _occlusion(result: Mapping[str, Any]) -> Iterator[str]:
+    """How the maps agree with a full occlusion, in a sentence."""
+    if rows := occlusion_rows(result):
+        values = " and ".join(f"{row.value} for {row.name.lower()}" for row in rows)
+        yield _paragraph(f"{_OCCLUSION} is {values}.")
 
 
 def _data(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
@@ -269,6 +318,8 @@ def _remarks(result: Mapping[str, Any]) -> Iterator[str]:
             f"({faithfulness.format_interval(section['interval'])}) more than without as many "
             "random ones."
         )
+    if "pointing" in result:
+        yield from _pointing_remark(result)
     sentences = {
         "new captions": "{} % of the captions are not among the training captions.",
         "most frequent caption": "{} % of the photographs get the most frequent caption.",
@@ -277,3 +328,23 @@ def _remarks(result: Mapping[str, Any]) -> Iterator[str]:
     for name, sentence in sentences.items():
         if name in metrics:
             yield sentence.format(metric(name).format(metrics[name]))
+
+
+def _pointing_remark(result: Mapping[str, Any]) -> Iterator[str]:
+    """Where evidence and attention point on mosaics, in a sentence."""
+    masses = {row.name: row.cells["mass"] for row in pointing_rows(result)}
+    shown = [masses.get(MAP_NAMES[kind]) for kind in ("evidence", "attention", "centre")]
+    evidence, attention, null = (_in_brackets(cell) if cell else "" for cell in shown)
+    if evidence and attention:
+        chance = f"{result['pointing'].get('chance', 0.5):.2f} is chance"
+        rest = f", and a map that always looks at the centre has {null}" if null else ""
+        yield (
+            "When a photograph with a dog and one with people are put together as one picture, "
+            f"{evidence} of the evidence for a dog word or a person word is on the correct half, "
+            f"and {attention} of its attention; {chance}{rest}."
+        )
+
+
+def _in_brackets(cell: Row) -> str:
+    """A value with its interval in brackets."""
+    return f"{cell.value} ({cell.interval})" if cell.interval else cell.value

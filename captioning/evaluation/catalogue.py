@@ -15,6 +15,7 @@ DIVERSITY = "Diversity"
 HALLUCINATION = "Hallucinated objects"
 OTHER = "Other metrics"
 ATTENTION = "Attention"  # in a section of its own in a result, not among its "metrics"
+POINTING = "Pointing"  # in sections of their own too
 ONE_CAPTION = "A single caption"
 
 
@@ -217,6 +218,28 @@ METRICS = (
         digits=3,
     ),
     Metric(
+        "mass",
+        "Share of a word's map that lies on the correct half of a mosaic; chance is 0.5.",
+        heading=POINTING,
+        digits=2,
+        better="higher",
+    ),
+    Metric(
+        "peak",
+        "How often the greatest value of a word's map lies there; chance is 0.5.",
+        heading=POINTING,
+        digits=2,
+        better="higher",
+    ),
+    Metric(
+        "rank correlation with occlusion",
+        "Whether a word's map ranks the locations as hiding each of them in turn does: 1 is the "
+        "same order, 0 no relation.",
+        heading=POINTING,
+        digits=2,
+        better="higher",
+    ),
+    Metric(
         "log-probability",
         "Of the whole caption, its end included.",
         heading=ONE_CAPTION,
@@ -243,6 +266,7 @@ def names_under(heading: str) -> tuple[str, ...]:
     return tuple(each.name for each in METRICS if each.heading == heading)
 
 
+OCCLUSION = "rank correlation with occlusion"
 # What papers report: the columns of every table that compares systems.
 REPORTED = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D")
 HEADLINES = ("CIDEr-D", "BLEU-4")

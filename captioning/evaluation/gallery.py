@@ -35,6 +35,7 @@ def gallery(
                 scores={name: float(own[index]) for name, own in assessment.images.items()},
                 words=system.words[index] if system.words is not None else (),
                 attention=system.attention[index] if system.attention is not None else None,
+                evidence=system.evidence[index] if system.evidence is not None else None,
                 hallucinated=assessment.hallucinated[index],
             )
         )

@@ -2,7 +2,8 @@
 
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,18 @@ from captioning.evaluation.card import model_card, with_results
 from captioning.evaluation.gallery import gallery
 from captioning.evaluation.ptb import ptb_tokenize
 from captioning.evaluation.report import report_html
+from captioning.evaluation.score_plots import (
+    mosaic_figure,
+    result_figures,
+    score_distribution,
+)
 from captioning.evaluation.scored_system import ScoredSystem
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import ScoringFlags
 from captioning.evaluation.table import as_csv
 from captioning.files import write_text
 from captioning.network.checkpoint import Checkpoint
-from captioning.plots import (
-    Figure,
-    beam_curve,
-    length_figure,
-    reliability_figure,
-    save_figure,
-    score_distribution,
-)
+from captioning.plots import Figure, save_figure
 
 RESULTS = Path("results")
 
@@ -51,10 +50,20 @@ def describe(
         "split source": data.splits.source,
         "images": len(data.photographs),
         "references per image": references,
+        "lengths": {
+            "captions": _count_lengths(system.system.captions),
+            "references": _count_lengths(text for texts in data.references for text in texts),
+        },
         "command": flags.command,
         "versions": {"python": platform.python_version(), **versions},
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _count_lengths(texts: Iterable[str]) -> dict[str, int]:
+    """How many of the texts have so many words, the shortest first; JSON has keys of text only."""
+    counts = Counter(len(ptb_tokenize(text)) for text in texts)
+    return {str(words): counts[words] for words in sorted(counts)}
 
 
 def score_beams(sweep: Mapping[int, Sequence[str]], data: ScoringData) -> list[dict[str, Any]]:
@@ -77,11 +86,13 @@ def write_result(
     ``images`` is the folder of the photographs.
     """
     name, metrics, plots = result["name"], RESULTS / "metrics", RESULTS / "plots"
-    figures = _draw(result, system, data, assessment)
+    figures = _draw(result, system, assessment)
+    # The report draws the mosaics itself: as one picture they would be too small on a phone.
+    shown = {key: figure for key, figure in figures.items() if key != "mosaics"}
     entries = gallery(data.photographs, images, system, assessment)
     names = [photograph.name for photograph in data.photographs]
     pages = {
-        plots / f"{name}.html": report_html(result, entries, figures),
+        plots / f"{name}.html": report_html(result, entries, shown, system.mosaics),
         metrics / f"{name}.csv": as_csv(names, system.system, assessment),
         metrics / f"{name}.json": _as_json(result),
     }
@@ -93,19 +104,13 @@ def write_result(
 
 
 def _draw(
-    result: Mapping[str, Any], system: ScoredSystem, data: ScoringData, assessment: Assessment
+    result: Mapping[str, Any], system: ScoredSystem, assessment: Assessment
 ) -> dict[str, Figure]:
-    """The report's plots."""
-    lengths = [len(ptb_tokenize(caption)) for caption in system.system.captions]
-    expected = [len(ptb_tokenize(text)) for texts in data.references for text in texts]
-    figures = {
-        "scores": score_distribution(assessment.images["CIDEr-D"], "CIDEr-D"),
-        "lengths": length_figure(lengths, expected),
-    }
-    if "calibration" in result:
-        figures["reliability"] = reliability_figure(result["calibration"]["bins"], "CIDEr-D")
-    if "beams" in result:
-        figures["beams"] = beam_curve(result["beams"])
+    """The plots of the result, and those for which the captions themselves are needed."""
+    figures = result_figures(result)
+    figures["scores"] = score_distribution(assessment.images["CIDEr-D"], "CIDEr-D")
+    if system.mosaics:
+        figures["mosaics"] = mosaic_figure(system.mosaics)
     return figures
 
 

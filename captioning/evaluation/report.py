@@ -12,9 +12,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from captioning.evaluation.catalogue import HEADLINES, OF_A_PHOTOGRAPH, REPORTED, metric
+from captioning.evaluation.mosaics import MosaicExample
 from captioning.evaluation.published import PUBLISHED
-from captioning.evaluation.report_gallery import GROUPS, Entry, card_of
+from captioning.evaluation.report_gallery import GROUPS, Card, Entry, card_of
+from captioning.evaluation.report_mosaics import mosaic_of
 from captioning.evaluation.summary import (
+    PLOT_TEXTS,
+    PlotText,
     attention_rows,
     comparisons,
     facts,
@@ -22,51 +26,60 @@ from captioning.evaluation.summary import (
     metric_groups,
     metric_row,
     metric_rows,
+    occlusion_rows,
+    people,
+    pointing_columns,
+    pointing_rows,
     split_name,
     typeset,
 )
-from captioning.pictures import STRENGTH, data_url
+from captioning.pictures import COLOURS, STRENGTH, data_url
 from captioning.plots import Figure, as_svg
-
-_ALTERNATIVE_TEXTS = {
-    "scores": "Histogram: number of photographs by CIDEr-D; mean and median are marked.",
-    "lengths": "Lengths in words: the share of captions and of references that have each length.",
-    "reliability": "Mean CIDEr-D, with its 95 % interval, against the mean probability of a word. "
-    "The table next to it has the numbers.",
-    "beams": "CIDEr-D and BLEU-4, with 95 % intervals, against beam width. "
-    "The table next to it has the numbers.",
-}
 
 
 class Plot(NamedTuple):
-    """A plot as the page holds it: its address and its alternative text."""
+    """A plot as the page holds it: its address, what it shows, its alternative text."""
 
     source: str
-    text: str
+    about: str
+    alt: str
 
 
 def report_html(
-    result: Mapping[str, Any], entries: Sequence[Entry], plots: Mapping[str, Figure]
+    result: Mapping[str, Any],
+    entries: Sequence[Entry],
+    plots: Mapping[str, Figure],
+    mosaics: Sequence[MosaicExample] = (),
 ) -> str:
     """Write the report as one HTML file that loads nothing from elsewhere.
 
     ``result`` is what ``bleu_scorer.py`` writes as JSON; only "name", "metrics", "images", "split"
     and "command" must be there, and a section whose key is missing is left out. ``entries`` are
-    the gallery, in the order to be shown in. ``plots`` are "scores", "lengths", "reliability" and
-    "beams", as far as there are; any other is shown under its name.
+    the gallery, in the order to be shown in. ``plots`` are those of ``summary.PLOT_TEXTS``, as far
+    as there are; any other is shown under its name.
     """
     template = _environment().from_string(
         resources.files("captioning.evaluation").joinpath("report.html").read_text("utf-8")
     )
+    cards = [card_of(entry) for entry in entries]
     return template.render(
         result=result,
         **_sections(result),
         plots={key: _plot(key, figure) for key, figure in plots.items()},
-        cards=[card_of(entry) for entry in entries],
+        cards=cards,
         groups=[group for group in GROUPS if any(group in entry.groups for entry in entries)],
         sorts=[name for name in OF_A_PHOTOGRAPH if any(name in each.scores for each in entries)],
+        mosaics=[mosaic_of(example) for example in mosaics],
         strength=STRENGTH,
+        colours=COLOURS,
+        kinds=_kinds(cards),
     )
+
+
+def _kinds(cards: Sequence[Card]) -> list[str]:
+    """Which maps the gallery has, those shown first at the front."""
+    kinds = {kind for card in cards for piece in card.pieces for kind in piece.maps}
+    return [kind for kind in ("evidence", "attention") if kind in kinds]
 
 
 def _sections(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +95,11 @@ def _sections(result: Mapping[str, Any]) -> dict[str, Any]:
         "metric_groups": metric_groups(result),
         "leave_one_out": leave_one_out(result),
         "attention": attention_rows(result),
+        "pointing": pointing_rows(result),
+        "pointing_columns": pointing_columns(),
+        "occlusion": occlusion_rows(result),
         "against": comparisons(result),
+        "people": bool(people(result)),
     }
 
 
@@ -117,5 +134,5 @@ def _breakable(name: str) -> Markup:
 
 
 def _plot(key: str, figure: Figure) -> Plot:
-    text = _ALTERNATIVE_TEXTS.get(key, f"Plot: {key}")
-    return Plot(data_url("svg+xml", as_svg(figure)), text)
+    text = PLOT_TEXTS.get(key, PlotText("", f"Plot: {key}"))
+    return Plot(data_url("svg+xml", as_svg(figure)), *text)

@@ -1,4 +1,4 @@
-"""The report's gallery: photographs with captions, scores, and an attention map for each word."""
+"""The report's gallery: photographs with captions and scores, and for each word its maps."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from captioning.evaluation.catalogue import OF_A_PHOTOGRAPH, format_value
-from captioning.evaluation.summary import typeset
-from captioning.pictures import as_jpeg, attention_heat, data_url, thumbnail
+from captioning.evaluation.summary import percent, typeset
+from captioning.pictures import (
+    Heat,
+    as_jpeg,
+    attention_heat,
+    data_url,
+    evidence_heat,
+    thumbnail,
+)
 
 PHOTO_SIDE = 320  # pixels, the longer one
 GROUPS = ("best", "median", "worst", "random")
-_BRIGHTNESS_STEPS = 99  # two digits per location are finer than the eye
+_STEPS = 99  # of heat: two digits per location are finer than the eye
 _SORT_DIGITS = 4
 
 
@@ -28,7 +35,8 @@ class Entry:
     without photographs; ``caption`` is a sentence. ``scores`` are this photograph's, by name,
     x100: "CIDEr-D", "BLEU-4", "ROUGE-L", "caption F1"; "log-probability" is in nats and may be
     missing. ``attention`` (T, h, w) has a map for each of the T ``words``, which sums to 1;
-    ``hallucinated`` are objects that the caption names and no reference does.
+    ``evidence``, of the same shape, is in nats; ``hallucinated`` are objects that the caption
+    names and no reference does.
     """
 
     groups: tuple[str, ...]
@@ -40,6 +48,7 @@ class Entry:
     words: tuple[str, ...] = ()
     attention: NDArray[np.float32] | None = None
     hallucinated: tuple[str, ...] = ()
+    evidence: NDArray[np.float32] | None = None
 
 
 class Photo(NamedTuple):
@@ -51,20 +60,27 @@ class Photo(NamedTuple):
     height: int
 
 
-class Piece(NamedTuple):
-    """A part of a caption: a word, or what is between words.
+class WordMap(NamedTuple):
+    """A word's map as the page holds it.
 
-    ``brightness`` has a number from 0 to 99 for each location of the word's map, row by row; it is
-    empty where there is no map.
+    ``steps`` has a number from 0 to 99 for each location, row by row, of which 99 is ``top``, the
+    value at the end of the scale.
     """
 
+    steps: str
+    top: str
+
+
+class Piece(NamedTuple):
+    """A part of a caption: a word with its ``maps`` by kind, or what is between words."""
+
     text: str
-    brightness: str = ""
+    maps: Mapping[str, WordMap] = {}
     hallucinated: bool = False
 
 
 class Card(NamedTuple):
-    """What the page shows of an entry; ``columns`` are the map's, 0 without one.
+    """What the page shows of an entry; ``columns`` are the maps', 0 without any.
 
     ``sort_values`` is what the page sorts by.
     """
@@ -86,7 +102,7 @@ def card_of(entry: Entry) -> Card:
         entry=entry,
         photo=_photo(entry),
         pieces=list(_pieces(entry)),
-        columns=0 if entry.attention is None else entry.attention.shape[-1],
+        columns=max((maps.shape[-1] for maps in _maps(entry).values()), default=0),
         scores={name: typeset(format_value(name, value)) for name, value in scores.items()},
         sort_values=values | {"length": len(entry.words or entry.caption.split())},
     )
@@ -109,7 +125,7 @@ def _pieces(entry: Entry) -> Iterator[Piece]:
     hallucinated = {word.lower() for word in entry.hallucinated}
     text, spans = _cut(entry.caption, entry.words or re.findall(r"\w+", entry.caption))
     position = 0
-    for (start, end), shown in zip(spans, _brightness_maps(entry, len(spans)), strict=True):
+    for (start, end), shown in zip(spans, _word_maps(entry, len(spans)), strict=True):
         if start > position:
             yield Piece(text[position:start])
         yield Piece(text[start:end], shown, text[start:end].lower() in hallucinated)
@@ -139,13 +155,22 @@ def _spans(text: str, words: Sequence[str]) -> list[tuple[int, int]] | None:
     return spans
 
 
-def _brightness_maps(entry: Entry, words: int) -> list[str]:
-    """For each of the words the brightness of each location, in few letters; "" without a map."""
-    if entry.attention is None or entry.photo is None:
-        return [""] * words
-    steps = [
-        np.rint(_BRIGHTNESS_STEPS * attention_heat(weights).share()).astype(int)
-        for weights in entry.attention
-    ]
-    maps = [" ".join(map(str, of_word.ravel().tolist())) for of_word in steps]
-    return (maps + [""] * words)[:words]
+def _maps(entry: Entry) -> dict[str, NDArray[np.float32]]:
+    """The maps (T, h, w) of an entry that can be shown, by kind, the evidence first."""
+    maps = {"evidence": entry.evidence, "attention": entry.attention}
+    return {} if entry.photo is None else {k: each for k, each in maps.items() if each is not None}
+
+
+def _word_maps(entry: Entry, words: int) -> list[dict[str, WordMap]]:
+    """The maps of each of the words, by kind."""
+    by_word: list[dict[str, WordMap]] = [{} for _ in range(words)]
+    for kind, maps in _maps(entry).items():
+        as_heat = evidence_heat if kind == "evidence" else attention_heat
+        for shown, of_word in zip(by_word, maps, strict=False):
+            shown[kind] = _word_map(as_heat(of_word))
+    return by_word
+
+
+def _word_map(heat: Heat) -> WordMap:
+    steps = np.rint(_STEPS * heat.share()).astype(int)
+    return WordMap(" ".join(map(str, steps.ravel().tolist())), percent(heat.top))

@@ -16,8 +16,8 @@ from captioning.network.checkpoint import Checkpoint
 class ScoredSystem:
     """A system under a short ``name``, ``about`` it in a sentence, and ``facts`` for the result.
 
-    Of a model also, per photograph, the caption's ``words`` and its ``attention`` and
-    ``evidence`` (T, h, w), some ``mosaics``, the captions of other beam widths (``sweep``), and the
+    Of a model also, per photograph, the caption's ``words``, its ``attention`` and its ``evidence``
+    (T, h, w), ``mosaics`` to show, the captions of other beam widths (``sweep``), and the
     checkpoint.
     """
 

@@ -10,12 +10,68 @@ from typing import Any, NamedTuple
 from captioning.evaluation import catalogue
 from captioning.evaluation.catalogue import METRICS, Metric, metric
 
+# The maps that pointing is measured of, in the words of readers.
+MAP_NAMES = {
+    "evidence": "Evidence",
+    "attention": "Attention",
+    "centre": "Centre map",
+}
+KINDS = {"": "all", "dog": "dog words", "person": "person words"}
 _SIGNIFICANT = 0.05  # a p-value below it counts as a difference
+_PEOPLE = "People"  # how the human baseline's sentence starts
 _SPLITS = {
     "dev": "development split",
     "test": "test split",
     "train": "training split",
     "all": "whole data set",
+}
+
+
+class PlotText(NamedTuple):
+    """What a plot says: ``about`` it in a sentence for all readers, ``alt`` instead of it."""
+
+    about: str
+    alt: str
+
+
+PLOT_TEXTS = {
+    "metrics": PlotText(
+        "Each metric of this result with its 95 % interval, beside the values that the authors of "
+        "other systems report and beside people's captions, as far as they were compared.",
+        "Dot plot: BLEU, METEOR, ROUGE-L and CIDEr-D of this result, of published systems and of "
+        "people. The tables have the numbers.",
+    ),
+    "pointing": PlotText(
+        "How much of the map of a dog word or a person word lies on the correct half of a picture "
+        "put together from a photograph of each, and how often its greatest value does, with 95 % "
+        "intervals; the dashed line is chance.",
+        "Dot plot: mass and peak on the correct half for evidence, attention and a map that always "
+        "looks at the centre. The table has the numbers.",
+    ),
+    "mosaics": PlotText(
+        "Two photographs side by side or one above the other as one picture, the caption the model "
+        "wrote for it, and for one word of it the evidence and the attention as heat.",
+        "Mosaics of a dog photograph and one of people, each with the evidence and the attention "
+        "of one word of its caption.",
+    ),
+    "beams": PlotText(
+        "How the scores depend on how many partial captions the search keeps; 1 is greedy search.",
+        "CIDEr-D and BLEU-4, with 95 % intervals, against beam width. The table has the numbers.",
+    ),
+    "lengths": PlotText(
+        "How long the captions are, and how long those that people wrote.",
+        "Lengths in words: the share of captions and of references that have each length.",
+    ),
+    "reliability": PlotText(
+        "How good captions are whose words the model found likely, in groups from the least to the "
+        "most confident.",
+        "Mean CIDEr-D, with its 95 % interval, against the mean probability of a word. The table "
+        "has the numbers.",
+    ),
+    "scores": PlotText(
+        "How the scores of single photographs are spread.",
+        "Histogram: number of photographs by CIDEr-D; mean and median are marked.",
+    ),
 }
 
 
@@ -39,6 +95,19 @@ class Comparison(NamedTuple):
     interval: str
     p: str
     verdict: str
+    other_interval: str = ""
+
+
+class MapRow(NamedTuple):
+    """A kind of map as it is shown, with what was measured of it by name; see ``MAP_NAMES``."""
+
+    name: str
+    cells: dict[str, Row]
+
+
+def percent(share: float) -> str:
+    """A share of 1 as a percentage, with a digit after the point where it is small."""
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
 
 
 def typeset(number: str) -> str:
@@ -113,6 +182,48 @@ def _with_greatest(row: Row, section: Mapping[str, Any]) -> Row:
     return row._replace(about=f"{row.about.removesuffix('.')}, {greatest} is evenly over all.")
 
 
+def pointing_columns() -> dict[str, str]:
+    """What is measured of a map's pointing, by name, each with the heading of its column."""
+    return {
+        f"{measure} {kind}".rstrip(): f"{measure}, {label}"
+        for measure in ("mass", "peak")
+        for kind, label in KINDS.items()
+    }
+
+
+def pointing_rows(result: Mapping[str, Any]) -> list[MapRow]:
+    """What was measured of pointing, a row for each kind of map."""
+    maps = result.get("pointing", {}).get("maps", {})
+    return [
+        MapRow(
+            MAP_NAMES.get(kind, kind),
+            {name: _pointing_cell(name, part) for name in pointing_columns()},
+        )
+        for kind, part in maps.items()
+    ]
+
+
+def _pointing_cell(name: str, part: Mapping[str, Any]) -> Row:
+    """One measurement; "mass dog" is the mass of dog words alone."""
+    return metric_row(replace(metric(name.partition(" ")[0]), name=name), part)
+
+
+def occlusion_rows(result: Mapping[str, Any]) -> list[Row]:
+    """How well each kind of map agrees with a full occlusion."""
+    part, shown = result.get("occlusion", {"metrics": {}}), metric(catalogue.OCCLUSION)
+    rows = [metric_row(replace(shown, name=kind), part) for kind in part["metrics"]]
+    return [row._replace(name=MAP_NAMES.get(row.name, row.name), about="") for row in rows]
+
+
+def people(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The comparison with people by metric, empty where this result was not compared with them.
+
+    People are scored against all references but their own, and there "this" is too.
+    """
+    against = result.get("against", {})
+    return dict(against["metrics"]) if against.get("name", "").startswith(_PEOPLE) else {}
+
+
 def comparisons(result: Mapping[str, Any]) -> list[Comparison]:
     """The paired comparison with another system, metric by metric."""
     rows = result.get("against", {}).get("metrics", {})
@@ -130,6 +241,7 @@ def _comparison(each: Metric, row: Mapping[str, Any]) -> Comparison:
         interval=" to ".join(_signed(finer, end) for end in row["interval"]),
         p="< 0.0001" if row["p"] < 0.0001 else f"{row['p']:.4f}",
         verdict=_verdict(each, row["difference"], row["interval"], row["p"]),
+        other_interval=typeset(finer.format_interval(row.get("other interval") or ())),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from captioning.evaluation.assessment import Assessment, System
 from captioning.evaluation.catalogue import format_value, metric
+from captioning.evaluation.summary import Row, occlusion_rows, pointing_rows
 
 
 def as_csv(names: Sequence[str], system: System, assessment: Assessment) -> str:
@@ -36,6 +37,7 @@ def as_lines(result: Mapping[str, Any]) -> Iterator[str]:
         attention, shown = result["attention"], metric("faithfulness")
         value, interval = shown.format(attention["faithfulness"]), attention["interval"]
         yield f"{shown.name:>22} {value:>8}   {shown.format_interval(interval)} {shown.unit}"
+    yield from _map_lines(result)
     for name, row in result.get("against", {}).get("metrics", {}).items():
         yield (
             f"{name:>22} {format_value(name, row['this']):>8} against "
@@ -44,3 +46,17 @@ def as_lines(result: Mapping[str, Any]) -> Iterator[str]:
             f"p = {row['p']:.4f}"
         )
     yield from result["notes"]
+
+
+def _map_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Where the maps of words point, and how they agree with occlusion."""
+    for kind, cells in pointing_rows(result):
+        for measure in ("mass", "peak"):
+            yield _map_line(f"{measure}, {kind.lower()}", cells[measure])
+    for row in occlusion_rows(result):
+        yield _map_line(f"occlusion, {row.name.lower()}", row) + " rank correlation"
+
+
+def _map_line(label: str, row: Row) -> str:
+    interval = f"   95 % interval {row.interval}" if row.interval else ""
+    return f"{label:>22} {row.value:>8}{interval}"

@@ -377,34 +377,6 @@ def opened_at(name):
     return AppTest.from_string(code, default_timeout=SECONDS).run()
 
 
-def test_the_evaluation_shows_the_shipped_models_figures(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    shown = opened_at("evaluation")
-    assert not shown.exception
-    figures = json.loads(SHIPPED_MODEL.with_name("results.json").read_text())
-    rows = {row["Metric"]: row for table in shown.table for row in table.value.to_dict("records")}
-    for name in ("BLEU-4", "CIDEr-D", "ROUGE-L"):
-        assert rows[name]["Value"] == f"{figures['metrics'][name]:.1f}"
-    assert "bleu_scorer.py" in shown.info[0].value  # no gallery here yet
-
-
-def test_the_evaluation_shows_what_was_measured_here(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    for folder in ("metrics", "plots"):
-        (tmp_path / "results" / folder).mkdir(parents=True)
-    figures = {"name": "mine", "metrics": {"BLEU-4": 12.34}, "images": 7, "split": "dev"}
-    path = tmp_path / "results" / "metrics" / "mine.json"
-    path.write_text(json.dumps(figures | {"command": "python bleu_scorer.py --name mine"}))
-    path.with_name("other.json").write_text("[1]")  # not an evaluation: it is ignored
-    (tmp_path / "results" / "plots" / "mine.html").write_text("<p>The report</p>")
-    shown = opened_at("evaluation")
-    shown.selectbox[0].select_index(1).run()
-    assert not shown.exception
-    assert not shown.info
-    assert [t.value.to_dict("records")[0]["Value"] for t in shown.table] == ["12.3"]
-    assert "--name mine" in texts(shown)
-
-
 def test_the_third_page_is_the_model_card():
     shown = opened_at("about")
     assert not shown.exception

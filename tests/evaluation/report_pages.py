@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from captioning.evaluation.mosaics import MosaicExample
 from captioning.evaluation.report import report_html
 from captioning.evaluation.report_gallery import Entry
 
@@ -66,6 +67,44 @@ def minimal(**extra):
     } | extra
 
 
+def pointing_of(mass, peak):
+    """What was measured of one kind of map."""
+    metrics = {"mass": mass, "peak": peak, "mass dog": mass + 0.02, "mass person": mass - 0.02}
+    metrics |= {"peak dog": peak + 0.03, "peak person": peak - 0.03}
+    ends = {name: [value - 0.01, value + 0.01] for name, value in metrics.items()}
+    return {"metrics": metrics, "intervals": ends}
+
+
+def pointing():
+    """Where maps point, with evidence better than attention."""
+    return {
+        "pairs": 60,
+        "mosaics": 1240,
+        "chance": 0.5,
+        "words": {"dog": 251, "person": 232},
+        "maps": {
+            "evidence": pointing_of(0.864, 0.923),
+            "attention": pointing_of(0.581, 0.722),
+            "centre": pointing_of(0.499, 0.504),
+        },
+    }
+
+
+def mosaic(size=(448, 224), **changes):
+    """A mosaic whose word rests on its left side."""
+    evidence = np.full((7, 7), -0.1, np.float32)
+    evidence[:, :2] = 0.5
+    given = MosaicExample(
+        picture=Image.new("RGB", size, "green"),
+        caption="A dog is next to a man.",
+        word="dog",
+        kind="dog",
+        attention=np.full((7, 7), 1 / 49, np.float32),
+        evidence=evidence,
+    )
+    return given._replace(**changes)
+
+
 def full():
     """A result with all there may be."""
     metrics = {"CIDEr-D": 53.149, "BLEU-4": 21.993, "loss": 2.7898, "CHAIR-s": 24.61, "odd": 3.14}
@@ -114,6 +153,14 @@ def full():
             "bins": [{"probability": 0.314, "CIDEr-D": 44.7, "interval": [40, 49], "images": 97}],
         },
         beams=[{"beam": 1, **of_beam}],
+        pointing=pointing(),
+        occlusion={
+            "photographs": 200,
+            "words": 2100,
+            "metrics": {"evidence": 0.953, "attention": 0.104},
+            "intervals": {"evidence": [0.941, 0.962]},
+        },
+        lengths={"captions": {"3": 2, "4": 2}, "references": {"2": 1, "4": 9}},
         against={"name": "The nearest photograph", "metrics": {"CIDEr-D": compared}},
     )
 
@@ -135,6 +182,13 @@ def entry(**changes):
     return replace(given, **changes)
 
 
+def evidence():
+    """Maps (T, 7, 7) of evidence: each word at the left of the top row loses half."""
+    losses = np.full((len(WORDS), 7, 7), -0.2, np.float32)
+    losses[:, 0, 0] = np.log(2)
+    return losses
+
+
 def plot():
     """A small plot."""
     figure = Figure(figsize=(2, 1))
@@ -144,8 +198,10 @@ def plot():
 
 def everything():
     """A report with everything, as HTML."""
-    plots = {key: plot() for key in ("scores", "lengths", "reliability", "beams")}
-    return report_html(full(), [entry(), entry(photo=None, hallucinated=("dog",))], plots)
+    keys = ("metrics", "pointing", "scores", "lengths", "reliability", "beams")
+    entries = [entry(evidence=evidence()), entry(photo=None, hallucinated=("dog",)), entry()]
+    plots = {key: plot() for key in keys}
+    return report_html(full(), entries, plots, [mosaic(), mosaic((224, 448))])
 
 
 def page(result=None, entries=(), plots=None):

@@ -18,6 +18,7 @@ from captioning.evaluation.card import (
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.encoder import resnet50
+from tests.evaluation.report_pages import full, pointing
 
 OTHER = "a split by the hash of each name: 80 train, 10 dev, 10 test photographs"
 FLICKR8K = "the official Flickr8k split: 6,091 train, 1,000 dev, 0 test photographs"
@@ -93,6 +94,22 @@ def test_a_card_says_what_the_checkpoint_and_the_result_say(trained):
         assert expected in card, expected
 
 
+def test_a_card_says_where_the_maps_point(trained):
+    card = text_of(model_card(trained, result(pointing=pointing(), occlusion=full()["occlusion"])))
+    assert "1,240 mosaics, each of a photograph with a dog and one with people" in card
+    assert "0.50 is chance" in card
+    assert "| Evidence | 0.86 | 0.85 to 0.87 | 0.92 | 0.91 to 0.93 |" in card
+    assert "| Attention | 0.58 | 0.57 to 0.59 | 0.72 | 0.71 to 0.73 |" in card
+    assert "| Centre map | 0.50 | 0.49 to 0.51 | 0.50 | 0.49 to 0.51 |" in card
+    assert "in turn is 0.95 for evidence and 0.10 for attention." in card
+
+
+def test_a_card_of_an_older_result_says_nothing_of_mosaics(trained):
+    card = text_of(model_card(trained, result()))
+    assert "mosaic" not in card
+    assert "how much less probable the word is when a place is hidden" in card  # the limit stays
+
+
 def test_a_card_of_flickr8k_has_its_citation_terms_limits_and_biases(trained):
     card = text_of(model_card(replace(trained, provenance={"data": FLICKR8K}), result()))
     for expected in ("M. Hodosh", "released for research", "people and dogs", "crowd workers"):
@@ -162,6 +179,25 @@ def test_the_readme_gets_the_scores_between_its_marks(shipped_result):
     assert "45.4 % of the captions name an object that no reference names" in text_of(text)
     assert "old" not in text
     assert with_results(text, shipped_result) == text
+
+
+def test_the_readme_says_where_the_maps_point(shipped_result):
+    text = text_of(
+        with_results(README_BEGIN + README_END, shipped_result | {"pointing": pointing()})
+    )
+    assert "0.86 (0.85 to 0.87) of the evidence for a dog word or a person word" in text
+    assert "0.58 (0.57 to 0.59) of its attention; 0.50 is chance" in text
+    assert "a map that always looks at the centre has 0.50 (0.49 to 0.51)." in text
+
+
+def test_the_readme_says_of_the_maps_what_was_measured(shipped_result):
+    maps = {kind: {"metrics": {"mass": 0.75}} for kind in ("evidence", "attention")}
+    part = shipped_result | {"pointing": {"maps": maps}}
+    text = text_of(with_results(README_BEGIN + README_END, part))
+    assert "0.75 of the evidence" in text
+    assert "0.75 of its attention; 0.50 is chance. " in text
+    part["pointing"] = {"maps": {"attention": maps["attention"]}}
+    assert "picture" not in with_results(README_BEGIN + README_END, part)
 
 
 def test_the_readme_does_without_what_was_not_measured(shipped_result):

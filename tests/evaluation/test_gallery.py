@@ -53,15 +53,17 @@ def test_few_photographs_are_all_shown_once(tmp_path):
     assert all(entry.groups == ("best", "median", "worst", "random") for entry in entries)
 
 
-def test_an_entry_has_its_photograph_words_and_attention(tmp_path):
+def test_an_entry_has_its_photograph_words_and_maps(tmp_path):
     Image.new("RGB", (640, 320), "red").save(tmp_path / "1.png")
     words = [("a",), ("b", "c")]
     attention = [np.full((len(each), 2, 2), 0.25, np.float32) for each in words]
-    entries, _ = shown(2, tmp_path, words=words, attention=attention)
+    evidence = [np.ones_like(maps) for maps in attention]
+    entries, _ = shown(2, tmp_path, words=words, attention=attention, evidence=evidence)
     first, second = sorted(entries, key=lambda entry: entry.name)
     assert first.photo is None  # there is no such file
     assert second.photo.size == (320, 160)
     assert (first.words, second.words) == (("a",), ("b", "c"))
     assert second.attention is attention[1]
+    assert second.evidence is evidence[1]
     assert second.references == ("r1 " + " ".join(WORDS),)
     assert second.scores["ROUGE-L"] > 0

@@ -9,12 +9,15 @@ import pytest
 from captioning.data.caption_files import Photograph
 from captioning.data.splits import Splits
 from captioning.errors import CaptioningError
-from captioning.evaluation.assessment import System
-from captioning.evaluation.publish import default_name, describe, publish
+from captioning.evaluation import meteor
+from captioning.evaluation.assessment import System, assess
+from captioning.evaluation.publish import default_name, describe, publish, write_result
+from captioning.evaluation.score_plots import length_figure
 from captioning.evaluation.scored_system import ScoredSystem
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import ScoringFlags
 from captioning.network.checkpoint import SHIPPED_MODEL
+from tests.evaluation.report_pages import Page, mosaic
 
 SYSTEM = ScoredSystem("mine", "A system", {"beam": 2}, System(["a dog", "a cat"]))
 
@@ -52,6 +55,30 @@ def test_the_head_of_a_result():
     assert head["command"] == "python bleu_scorer.py --beam 2"
     assert head["versions"].keys() == {"python", "torch"}
     assert describe(SYSTEM, data(5, 3), flags, {})["references per image"] == "3 to 5"
+
+
+def test_the_head_of_a_result_counts_the_lengths_so_that_they_can_be_drawn_from_it():
+    system = replace(SYSTEM, system=System(["a dog, a cat", "", "a red cat", "two dogs run"]))
+    lengths = describe(system, data(2, 3), ScoringFlags(), {})["lengths"]
+    assert lengths == {"captions": {"0": 1, "3": 2, "4": 1}, "references": {"2": 5}}
+    assert list(lengths["captions"]) == ["0", "3", "4"]
+    length_figure(json.loads(json.dumps(lengths)))
+
+
+def test_the_report_and_the_plots_of_a_result_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(meteor, "why_not", lambda: "METEOR is left out of these tests")
+    scored = replace(SYSTEM, mosaics=(mosaic(), mosaic((224, 448))))
+    photographs = data(2, 2)
+    assessment = assess(scored.system, photographs.references, training=None)
+    result = describe(scored, photographs, ScoringFlags(), {}) | assessment.to_json()
+    list(write_result(result, scored, photographs, tmp_path, assessment))
+    plots = tmp_path / "results" / "plots"
+    assert sorted(path.name for path in plots.iterdir()) == [
+        "mine_test.html",
+        *(f"mine_test_{key}.png" for key in ("lengths", "metrics", "mosaics", "scores")),
+    ]
+    assert len(Page((plots / "mine_test.html").read_text()).of_class("mosaic")) == 2
 
 
 def test_nothing_is_published_where_a_part_cannot_be(checkpoint, tmp_path):

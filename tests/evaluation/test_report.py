@@ -9,6 +9,7 @@ import pytest
 from captioning.evaluation.catalogue import REPORTED
 from captioning.evaluation.published import PUBLISHED
 from captioning.evaluation.report import report_html
+from captioning.pictures import COLOURS, STRENGTH
 from tests.evaluation.report_pages import (
     WORDS,
     Page,
@@ -16,8 +17,10 @@ from tests.evaluation.report_pages import (
     everything,
     full,
     minimal,
+    mosaic,
     page,
     plot,
+    pointing_of,
 )
 from tools.browser import CHROMIUM, chromium
 
@@ -63,13 +66,14 @@ def test_links_lead_to_what_is_there(html):
 
 def test_every_picture_says_what_it_shows(html):
     pictures = Page(html).all("img")
-    assert len(pictures) == 5
+    assert len(pictures) == 6 + 2 * 3 + 2  # plots, mosaics, photographs
     assert all(len(attributes["alt"]) > 10 for attributes in pictures)
 
 
 def test_every_field_has_a_label_and_every_table_a_head(html):
     parsed = Page(html)
-    assert len(parsed.all("label")) == len(parsed.all("select")) + len(parsed.all("input")) == 4
+    assert len(parsed.all("label")) == len(parsed.all("select")) + len(parsed.all("input")) == 6
+    assert len(parsed.all("fieldset")) == len(parsed.all("legend")) == 1
     assert all("scope" in attributes for attributes in parsed.all("th"))
     assert len(parsed.all("thead")) == len(parsed.all("table"))
 
@@ -104,7 +108,12 @@ def test_text_is_escaped_wherever_it_appears():
         words=(HOSTILE,) * len(WORDS),
         hallucinated=(HOSTILE,),
     )
-    parsed = Page(report_html(result, [hostile, entry(caption=HOSTILE)], {HOSTILE: plot()}))
+    result["pointing"] = {"maps": {HOSTILE: pointing_of(0.5, 0.5)}, "words": {HOSTILE: 3}}
+    result["pointing"] |= {"pairs": 60, "mosaics": 240}
+    result["occlusion"] = {"metrics": {HOSTILE: 0.5}}
+    mosaics = [mosaic(caption=HOSTILE, word="x"), mosaic(word=HOSTILE)]
+    entries = [hostile, entry(caption=HOSTILE)]
+    parsed = Page(report_html(result, entries, {HOSTILE: plot()}, mosaics))
     assert len(parsed.all("script")) == 1
     assert "alert" not in "".join(parsed.raw)
     assert all(attributes["src"].startswith("data:") for attributes in parsed.all("img"))
@@ -130,6 +139,12 @@ def test_the_values_of_the_result_appear(html):
         "2.790",  # loss
         "24.6",  # CHAIR-s
         "odd 3.1",  # a metric that the catalogue lacks
+        "1,240 mosaics of 60 pairs of photographs, with 251 dog words and 232 person words.",
+        "Evidence 0.86 0.85 to 0.87 0.88 0.87 to 0.89 0.84 0.83 to 0.85 0.92 0.91 to 0.93",
+        "Attention 0.58 0.57 to 0.59",
+        "Centre map 0.50 0.49 to 0.51",
+        "2,100 words of 200 photographs",
+        "Evidence 0.95 0.94 to 0.96 Attention 0.10",  # rank correlation with occlusion
         "49.4 46.1 to 52.8",  # one reference left out
         "0.412 0.361 to 0.471",  # faithfulness
         "3.892 is evenly over all",
@@ -211,14 +226,15 @@ def test_sections_are_left_out_with_their_keys():
 def test_sections_are_there_with_their_keys(html):
     assert Page(html).sections == [
         "results",
-        "metrics",
-        "leave-one-out",
+        "pointing",
         "attention",
         "calibration",
-        "against",
         "beams",
         "distributions",
         "gallery",
+        "metrics",
+        "leave-one-out",
+        "against",
         "provenance",
     ]
 
@@ -236,11 +252,44 @@ def test_a_result_may_lack_the_headline_metrics():
 
 def test_a_plot_without_its_section_is_shown_anyway():
     parsed = page(plots={"beams": plot(), "my own": plot()})
-    assert parsed.sections == ["results", "metrics", "distributions", "provenance"]
+    assert parsed.sections == ["results", "distributions", "metrics", "provenance"]
     assert [a["alt"] for a in parsed.all("img")][1] == "Plot: my own"
 
 
+@pytest.mark.parametrize("section", ["pointing", "occlusion"])
+def test_any_part_of_the_new_sections_may_be_missing(section):
+    for missing in full()[section]:
+        part = {key: value for key, value in full()[section].items() if key != missing}
+        page(minimal(**{section: {"metrics": {}} | part}), [entry()])
+
+
+def test_plots_come_before_the_tables_of_their_section(html):
+    for name in ("results", "pointing", "calibration", "beams"):
+        section = re.search(rf'<section id="{name}">.*?</section>', html, re.DOTALL)[0]
+        assert section.index('<figure class="chart">') < section.index("<table>")
+
+
+def test_only_a_result_that_was_compared_with_people_speaks_of_them():
+    against = full()["against"]
+    as_people = against | {"name": "People: each reference against the others"}
+    told = "people are compared with this result scored in the same way"
+    assert told in page(minimal(against=as_people)).words
+    assert told not in page(minimal(against=against)).words
+
+
 # In a browser ------------------------------------------------------------------------------------
+
+
+def is_hot(shown, *places):
+    """Whether the heat at each (column, row) of the grid has the hottest colour, or the coldest."""
+    code = """(canvas, places) => places.map(([x, y]) => [...canvas.getContext("2d").getImageData(
+        x * canvas.width / 7, y * canvas.height / 7, 1, 1).data])"""
+    pixels = np.array(shown.locator("canvas.on").last.evaluate(code, places))
+    assert np.allclose(pixels[:, 3], 255 * STRENGTH, atol=1)
+    ends = np.array([list(bytes.fromhex(COLOURS[end][1:])) for end in (0, -1)])
+    distances = np.abs(pixels[:, None, :3] - ends).max(axis=2)
+    assert (distances.min(axis=1) < 40).all()
+    return distances.argmin(axis=1).astype(bool).tolist()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -261,10 +310,17 @@ def test_in_a_browser_all_tables_are_visible_and_words_show_their_maps(tmp_path,
         word = shown.locator("button.word", has_text="dog").first
         word.click()
         assert word.get_attribute("aria-pressed") == "true"
-        lit = "canvas => [3.5, 0.5].map(x => canvas.getContext('2d').getImageData("
-        lit += "x * canvas.width / 7, 2.5 * canvas.height / 7, 1, 1).data[3])"
-        looked_at, elsewhere = shown.locator("canvas.on").evaluate(lit)
-        assert looked_at < 20 < 180 < elsewhere  # how much black lies over the photograph
+        left, middle = (0.5, 0.5), (3.5, 2.5)  # where its evidence and its attention are
+        assert is_hot(shown, left, middle) == [True, False]
+        assert shown.locator(".scale:not(.idle) .top").last.inner_text() == "50 % less probable"
+        shown.get_by_label("attention", exact=True).check()
+        assert is_hot(shown, left, middle) == [False, True]
+        assert shown.locator(".scale:not(.idle) .top").last.inner_text() == "100 % of the attention"
+        shown.get_by_label("evidence", exact=True).check()
+        other = shown.locator("article").nth(2).locator("button.word").last
+        word.click()
+        other.click()  # a photograph without evidence shows its attention
+        assert is_hot(shown, left, middle) == [False, True]
         shown.locator("input[type=search]").fill("nothing has this word")
-        assert "0 of 2 shown" in shown.locator("#count").inner_text()
+        assert "0 of 3 shown" in shown.locator("#count").inner_text()
         assert errors == []

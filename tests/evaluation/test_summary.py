@@ -1,8 +1,14 @@
 """summary.py: a result as rows; what the report and the app show of them is tested there."""
 
+from pathlib import Path
+
 import pytest
 
+from captioning.data.caption_files import Photograph
+from captioning.data.splits import Splits
 from captioning.evaluation.catalogue import metric
+from captioning.evaluation.scoring_data import ScoringData
+from captioning.evaluation.scoring_flags import ScoringFlags
 from captioning.evaluation.summary import (
     Row,
     attention_rows,
@@ -11,8 +17,13 @@ from captioning.evaluation.summary import (
     leave_one_out,
     metric_groups,
     metric_row,
+    occlusion_rows,
+    people,
+    percent,
+    pointing_rows,
     split_name,
 )
+from captioning.evaluation.systems import Systems
 from tests.evaluation.report_pages import full, minimal
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -75,3 +86,60 @@ def test_a_comparison_has_two_digits_at_least_and_signs():
     loss, bleu = comparisons(minimal(against=against))
     assert (loss.this, loss.difference) == ("2.500", f"{MINUS}0.250")
     assert bleu[1:6] == ("2.50", "2.75", f"{MINUS}0.25", f"{MINUS}0.50 to 0.00", "< 0.0001")
+
+
+def test_a_comparison_has_the_interval_of_the_other_where_that_is_known():
+    row = {"this": 2.5, "other": 2.75, "difference": -0.25, "interval": [-0.5, 0], "p": 0.01}
+    rows = {"BLEU-4": row | {"other interval": [2.5, 3.0]}, "loss": row}
+    bleu, loss = comparisons(minimal(against={"name": "other", "metrics": rows}))
+    assert (bleu.other_interval, loss.other_interval) == ("2.50 to 3.00", "")
+
+
+def test_pointing_has_a_row_for_each_map_and_what_is_missing_is_a_dash():
+    evidence, attention, centre = pointing_rows(full())
+    assert [row.name for row in (evidence, attention, centre)] == [
+        "Evidence",
+        "Attention",
+        "Centre map",
+    ]
+    assert {name: cell.value for name, cell in evidence.cells.items()} == {
+        **{"mass": "0.86", "mass dog": "0.88", "mass person": "0.84"},
+        **{"peak": "0.92", "peak dog": "0.95", "peak person": "0.89"},
+    }
+    assert attention.cells["peak"].interval == "0.71 to 0.73"
+    (bare,) = pointing_rows(minimal(pointing={"maps": {"mine": {"metrics": {"peak": 0.25}}}}))
+    assert bare.name == "mine"
+    assert [bare.cells[name][3:] for name in ("mass", "peak")] == [(DASH, ""), ("0.25", "")]
+    assert pointing_rows(minimal()) == []
+
+
+def test_agreement_with_occlusion_has_a_row_for_each_map():
+    rows = occlusion_rows(full())
+    assert [(row.name, row.value, row.interval) for row in rows] == [
+        ("Evidence", "0.95", "0.94 to 0.96"),
+        ("Attention", "0.10", ""),
+    ]
+    assert occlusion_rows(minimal()) == []
+
+
+def test_only_the_human_baseline_counts_as_people():
+    against = full()["against"]
+    assert people(full()) == people(minimal()) == {}
+    named = against | {"name": "People: each reference against the others"}
+    assert people(minimal(against=named)) == against["metrics"]
+
+
+def test_the_human_baseline_is_known_by_its_sentence():
+    """``people`` reads the sentence that ``systems`` writes."""
+    photographs = [Photograph("a.jpg", Path("a.jpg"), ("a dog", "a cat"))]
+    data = ScoringData(Splits((), (), tuple(photographs), "none"), "test", photographs, (), ())
+    system = Systems(data, ScoringFlags(), Path("none"), "cpu", print).from_baseline("human")
+    assert people({"against": {"name": system.about, "metrics": {"loss": {}}}}) == {"loss": {}}
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.6248, "62 %"), (1, "100 %"), (0.0204, "2.0 %"), (0.0999, "10 %"), (0.0994, "9.9 %")],
+)
+def test_a_small_share_has_a_digit_after_the_point(share, expected):
+    assert percent(share) == expected

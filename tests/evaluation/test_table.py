@@ -59,6 +59,16 @@ def test_lines_have_values_intervals_comparisons_and_notes():
         "metrics": {"BLEU-4": 12.345, "F1 macro": 5.0},
         "intervals": {"BLEU-4": [11.1111, 13.0]},
         "attention": {"faithfulness": 0.51234, "interval": [0.4, 0.6]},
+        "pointing": {
+            "maps": {
+                "evidence": {"metrics": {"mass": 0.864}, "intervals": {"mass": [0.85, 0.871]}},
+                "centre": {"metrics": {"mass": 0.5, "peak": 0.512}},
+            }
+        },
+        "occlusion": {
+            "metrics": {"evidence": 0.951},
+            "intervals": {"evidence": [0.94, 0.96]},
+        },
         "against": {"metrics": {"BLEU-4": comparison}},
         "notes": ["A note."],
     }
@@ -66,6 +76,11 @@ def test_lines_have_values_intervals_comparisons_and_notes():
         "                BLEU-4     12.3   95 % interval 11.1 to 13.0",
         "              F1 macro      5.0",
         "          faithfulness    0.512   0.400 to 0.600 nats per word",
+        "        mass, evidence     0.86   95 % interval 0.85 to 0.87",
+        "        peak, evidence        \N{EN DASH}",
+        "      mass, centre map     0.50",
+        "      peak, centre map     0.51",
+        "   occlusion, evidence     0.95   95 % interval 0.94 to 0.96 rank correlation",
         "                BLEU-4     12.3 against     10.0: +2.35 (+1.00 to +3.50), p = 0.0120",
         "A note.",
     ]
