@@ -110,6 +110,50 @@ def test_metrics_lie_in_their_intervals(score, tmp_path):
         assert result["metrics"][name] - 1e-3 <= high
 
 
+def test_pointing_is_measured_where_there_are_dogs_and_people(score, data_set, tmp_path, capsys):
+    rows = ["image,caption"]
+    for number in range(12):
+        caption = "a dog runs" if number % 2 else "a man plays"
+        rows += [f"{number}.png,{caption}"] * 5
+    captions = tmp_path / "captions.txt"
+    captions.write_text("\n".join(rows))
+    assert score("--split", "all", "--references", captions, "--name", "mine") == 0
+    result, images = result_of(tmp_path, "mine"), tmp_path / "results" / "plots"
+    pointing = result["pointing"]
+    assert (pointing["pairs"], pointing["mosaics"], pointing["chance"]) == (6, 24, 0.5)
+    assert list(pointing["maps"]) == ["evidence", "attention", "centre"]
+    for part in pointing["maps"].values():
+        assert set(part["metrics"]) == set(part["intervals"])
+        assert {"mass", "peak", "mass dog", "peak person"} <= set(part["metrics"])
+        assert all(0 <= value <= 1 for value in part["metrics"].values())
+    assert pointing["maps"]["centre"]["metrics"]["mass"] == 0.5
+    assert "mass, evidence" in capsys.readouterr().out
+    for name in ("pointing", "mosaics"):
+        with Image.open(images / f"mine_{name}.png") as figure:
+            assert figure.format == "PNG"
+
+
+def test_pointing_without_enough_pairs_is_said(score, tmp_path, capsys):
+    assert score("--name", "mine") == 0
+    result = result_of(tmp_path, "mine")
+    assert "pointing" not in result
+    assert "fewer than 5 pairs of a photograph of dogs and one of people" in result["notes"][-1]
+    assert result["notes"][-1] in capsys.readouterr().out
+
+
+def test_the_maps_are_compared_with_occlusion(score, tmp_path):
+    assert score("--name", "mine") == 0
+    result = result_of(tmp_path, "mine")
+    with (tmp_path / "results" / "metrics" / "mine.csv").open(newline="") as file:
+        words = sum(len(row["caption"].split()) for row in csv.DictReader(file))
+    occlusion = result["occlusion"]
+    assert occlusion["photographs"] == result["images"]
+    assert occlusion["words"] >= words  # 's is a word of its own
+    for name, value in occlusion["metrics"].items():
+        assert name in ("evidence", "attention")
+        assert -1 <= value <= 1
+
+
 def test_the_table_has_one_row_per_image(score, data_set, tmp_path):
     assert score("--name", "mine") == 0
     rows = rows_of(tmp_path, "mine")
@@ -189,6 +233,8 @@ def test_a_person_is_compared_with_systems_on_as_many_references(score, tmp_path
     assert set(result["four references"]["metrics"]) >= {"BLEU-4", "CIDEr-D"}
     row = result["against"]["metrics"]["BLEU-1"]
     assert row["this"] == result["four references"]["metrics"]["BLEU-1"]
+    low, high = row["other interval"]
+    assert low <= row["other"] <= high
     assert row["difference"] == pytest.approx(row["this"] - row["other"], abs=1e-3)
     assert 0 < row["p"] <= 1
 

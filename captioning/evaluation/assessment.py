@@ -209,11 +209,15 @@ def compare_systems(this: Assessment, other: Assessment) -> dict[str, dict[str, 
     ours = this.leave_one_out if other.human and not this.human else this.statistics
     theirs = other.leave_one_out if this.human and not other.human else other.statistics
     # F1 averages over a vocabulary, and two models may have two.
-    comparable = {name: one for name, one in ours.items() if not name.startswith("F1 ")}
+    comparable = {
+        name: one for name, one in ours.items() if name in theirs and not name.startswith("F1 ")
+    }
+    ends = intervals({name: theirs[name] for name in comparable})
     return {
         name: {
             "this": round(comparison.this, _DIGITS),
             "other": round(comparison.other, _DIGITS),
+            "other interval": _rounded_ends(ends[name]),
             "difference": round(comparison.difference, _DIGITS),
             "interval": _rounded_ends(comparison.interval),
             "p": round(comparison.p, _DIGITS),
