@@ -29,7 +29,9 @@ class Flags:
     photos: Sequence[Path]
     beam: int | None
     json: bool
+    maps: bool
     attention: Path | None
+    evidence: bool
     model: Path
     device: str
 
@@ -45,11 +47,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
     add("photos", nargs="+", type=Path, metavar="PHOTO", help="a photograph, or a folder of them")
     add("--beam", type=int, metavar="K", help="beam width; 1 is greedy (default: the model's)")
     add("--json", action="store_true", help="print one JSON line per photograph, with all details")
+    add("--maps", action="store_true", help="with --json: whole maps, not only their peaks")
     add(
         "--attention",
         type=Path,
         metavar="OUT.png",
         help="draw where the model looked for each word (one photograph)",
+    )
+    add(
+        "--evidence",
+        action="store_true",
+        help="also compute what each word rests on, for --json and for the picture of --attention",
     )
     add(
         "--model",
@@ -65,7 +73,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
         help="where to compute; auto takes a GPU if there is one (default: %(default)s)",
     )
     add("--version", action="version", version=f"captioning {version()}")
-    return Flags(**vars(parser.parse_args(arguments)))
+    flags = Flags(**vars(parser.parse_args(arguments)))
+    if flags.maps and not flags.json:
+        parser.error("--maps adds to --json: give that too")
+    if flags.evidence and not (flags.json or flags.attention):
+        parser.error("--evidence adds to --json or to --attention OUT.png: give one of them too")
+    return flags
 
 
 def program_name(started_as: str) -> str:
@@ -105,10 +118,11 @@ def as_text(caption: Caption, alone: bool) -> str:
 
 
 def caption_all(
-    captioner: Captioner, items: Sequence[Path | Failure], beam: int | None
+    captioner: Captioner, items: Sequence[Path | Failure], flags: Flags
 ) -> Iterator[Caption | Failure]:
     """Caption in order; with a progress bar, unless the captions appear on the terminal too."""
-    captions = captioner.stream((item for item in items if isinstance(item, Path)), beam=beam)
+    paths = (item for item in items if isinstance(item, Path))
+    captions = captioner.stream(paths, beam=flags.beam, evidence=flags.evidence)
     hide = True if sys.stdout.isatty() or len(items) == 1 else None
     for item in tqdm(items, unit="image", disable=hide):
         yield item if isinstance(item, Failure) else next(captions)
@@ -124,12 +138,13 @@ def run(flags: Flags) -> int:
         raise SettingError(f"--attention draws one photograph, not {len(items)}; name only one")
     captioner = Captioner.load(flags.model, flags.device)
     status = 0
-    for item, result in zip(items, caption_all(captioner, items, flags.beam), strict=True):
+    for item, result in zip(items, caption_all(captioner, items, flags), strict=True):
         if isinstance(result, Failure):
             print(result.reason, file=sys.stderr)
             status = FAILED
             continue
-        print(as_json(result) if flags.json else as_text(result, len(items) == 1), flush=True)
+        text = as_json(result, flags.maps) if flags.json else as_text(result, len(items) == 1)
+        print(text, flush=True)
         if flags.attention and isinstance(item, Path):
             # Read from its path: the caption's source is escaped for printing.
             draw(captioner, item, result, flags.attention)
@@ -137,11 +152,12 @@ def run(flags: Flags) -> int:
 
 
 def draw(captioner: Captioner, photo: Path, caption: Caption, path: Path) -> None:
-    """Draw where the model looked; raises SettingError where the picture cannot be written."""
+    """Draw the maps of a caption; raises SettingError where the picture cannot be written."""
     # Captioning alone need not wait for the import of matplotlib.
-    from captioning.plots import attention_figure, save_figure
+    from captioning.plots import maps_figure, save_figure
 
-    figure = attention_figure(read_photo(photo, captioner.images), caption.words, caption.attention)
+    picture = read_photo(photo, captioner.images)
+    figure = maps_figure(picture, caption.words, caption.attention, caption.evidence)
     try:
         save_figure(figure, path)
     except OSError as error:

@@ -10,15 +10,27 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Figure  # also for modules that pass plots on
+from matplotlib.figure import SubFigure
 from numpy.typing import NDArray
 from PIL import Image
 
+from captioning.errors import SettingError
 from captioning.files import write_atomically
-from captioning.pictures import attention_heat, overlay, thumbnail
+from captioning.pictures import (
+    Heat,
+    attention_heat,
+    evidence_heat,
+    overlay,
+    scale_picture,
+    thumbnail,
+)
 
 _PHOTO_SIDE = 320  # pixels, the longer one
 _CELL = 2.3  # inches
 _DPI = 110
+_HEADING, _SCALE = 0.45, 0.5  # inches, above a group of maps and at its foot
+_EVIDENCE = "Evidence: how much less likely the word becomes when a place is hidden"
+_ATTENTION = "Attention: how much of it lay on each place while the word was chosen"
 _WIDTH = 4.6  # inches, of a plot of scores: its print stays legible on a phone
 _PANELS = (
     ("loss (nats per token)", ("loss",)),
@@ -179,27 +191,56 @@ def _panel() -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def attention_figure(
-    photo: Image.Image, words: Sequence[str], attention: NDArray[np.float32], columns: int = 5
+def maps_figure(
+    photo: Image.Image,
+    words: Sequence[str],
+    attention: NDArray[np.float32],
+    evidence: NDArray[np.float32] | None = None,
+    columns: int = 5,
 ) -> Figure:
-    """Draw an upright photograph, then one small copy per word with its attention.
+    """Draw an upright photograph, then its heat for each word: of evidence, if any, and attention.
 
-    ``attention`` (T, h, w) has a map for each of the T ``words``; see ``overlay``. There are at
-    most ``columns`` panels per row.
+    ``attention`` and ``evidence`` (T, h, w) have a map for each of the T ``words``; the percentage
+    next to a word is where its scale ends. There are at most ``columns`` panels per row. Raises
+    SettingError for a caption without words.
     """
+    if not words:
+        raise SettingError("the caption has no words, so there is no map to draw")
     photo = thumbnail(photo, _PHOTO_SIDE)
     columns = min(columns, len(words) + 1)
+    groups = {_ATTENTION: [attention_heat(each) for each in attention]}
+    if evidence is not None:
+        groups = {_EVIDENCE: [evidence_heat(each) for each in evidence]} | groups
     rows = -(-(len(words) + 1) // columns)
-    height = _CELL * min(2.0, max(0.1, photo.height / photo.width)) + 0.35
-    figure = Figure(figsize=(columns * _CELL, rows * height), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    height = rows * (_CELL * min(2.0, max(0.1, photo.height / photo.width)) + 0.35)
+    sizes = [*[height + _HEADING] * len(groups), _SCALE]
+    figure = Figure(figsize=(max(columns * _CELL, _WIDTH), sum(sizes)), layout="constrained")
+    *parts, foot = figure.subfigures(len(sizes), height_ratios=sizes, squeeze=False).flat
+    for part, (title, heats) in zip(parts, groups.items(), strict=True):
+        part.suptitle(textwrap.fill(title, 18 * columns), x=0.01, ha="left", fontsize=11)
+        _draw_maps(list(part.subplots(rows, columns, squeeze=False).flat), photo, words, heats)
+    _draw_scale(foot)
+    return figure
+
+
+def _draw_maps(
+    panels: Sequence[Axes], photo: Image.Image, words: Sequence[str], heats: Sequence[Heat]
+) -> None:
+    """Draw the photograph in the first panel, and each word's heat in one of the others."""
     for axes in panels:
         axes.axis("off")
     panels[0].imshow(photo)
-    for axes, word, weights in zip(panels[1:], words, attention, strict=False):
-        axes.imshow(overlay(photo, attention_heat(weights)))
-        axes.set_title(word, fontsize=13)
-    return figure
+    for axes, word, heat in zip(panels[1:], words, heats, strict=False):
+        axes.imshow(overlay(photo, heat))
+        axes.set_title(f"{word}  ({heat.top:.0%})", fontsize=12)
+
+
+def _draw_scale(figure: SubFigure) -> None:
+    """Draw the colours of heat, from 0 to the percentage in brackets."""
+    axes = figure.subplots()
+    axes.imshow(scale_picture(256, 1), extent=(0, 1, 0, 1), aspect="auto")
+    axes.set_xticks([0, 1], ["0 %", "the % in brackets"], fontsize=10)
+    axes.set_yticks([])
 
 
 class PairOfCaptions(NamedTuple):

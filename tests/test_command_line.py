@@ -166,18 +166,21 @@ def test_help_mentions_every_flag(cli):
     status, out, _ = cli("--help")
     names = {field.name for field in fields(Flags)} - {"photos"}
     assert status == 0
-    assert names == {"beam", "json", "attention", "model", "device"}
+    assert names == {"beam", "json", "maps", "attention", "evidence", "model", "device"}
     flags = {"--version", *(f"--{name}" for name in names)}
     assert [flag for flag in {*flags, "PHOTO", "folder"} if flag not in "\n".join(out)] == []
 
 
 def test_flags_are_read_into_their_fields():
-    words = "a.jpg b --beam 2 --json --attention o.png --model m.pth --device cuda"
+    words = "a.jpg b --beam 2 --json --maps --attention o.png --evidence --model m.pth "
+    words += "--device cuda"
     assert parse_arguments(shlex.split(words)) == Flags(
         photos=[Path("a.jpg"), Path("b")],
         beam=2,
         json=True,
+        maps=True,
         attention=Path("o.png"),
+        evidence=True,
         model=Path("m.pth"),
         device="cuda",
     )
@@ -262,6 +265,46 @@ def test_json_has_each_words_probability_and_where_the_model_looked(cli, folder,
         assert weights[int(word["y"] * rows), int(word["x"] * columns)] == weights.max()
 
 
+def test_json_has_what_each_word_rests_on_where_it_is_asked_for(cli, folder, captioner):
+    _, out, _ = cli(folder / "a.png", "--json", "--evidence")
+    words, expected = json.loads(out[0])["words"], captioner(folder / "a.png", evidence=True)
+    for index, (word, values) in enumerate(zip(words, expected.evidence, strict=True)):
+        assert set(word) == {"word", "probability", "x", "y", "evidence"}
+        x, y = expected.peak(index, "evidence")
+        assert word["evidence"] == {"nats": pytest.approx(values.max(), abs=1e-3), "x": x, "y": y}
+
+
+def test_json_has_whole_maps_where_they_are_asked_for(cli, folder, captioner):
+    _, out, _ = cli(folder / "a.png", "--json", "--maps", "--evidence")
+    words, expected = json.loads(out[0])["words"], captioner(folder / "a.png", evidence=True)
+    assert np.allclose([word["map"] for word in words], expected.attention, atol=1e-3)
+    evidence = [word["evidence"]["map"] for word in words]
+    assert np.allclose(evidence, expected.evidence, atol=1e-3)
+    _, out, _ = cli(folder / "a.png", "--json", "--maps")
+    assert all(
+        set(word) == {"word", "probability", "x", "y", "map"}
+        for word in json.loads(out[0])["words"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "missing"), [("--maps", "adds to --json"), ("--evidence", "adds to --json or to")]
+)
+def test_flags_that_would_show_nothing_are_refused(cli, folder, flag, missing):
+    status, out, err = cli(folder / "a.png", flag)
+    assert (status, out) == (2, [])
+    assert f"{flag} {missing}" in err[-1]
+
+
+def test_evidence_of_a_single_pixel_is_refused_in_one_sentence(cli, folder, tmp_path):
+    dot = tmp_path / "dot.png"
+    Image.new("RGB", (1, 1)).save(dot)
+    status, out, err = cli(dot, folder / "a.png", "--json", "--evidence")
+    assert (status, len(out), len(err)) == (2, 1, 1)
+    assert err[0].startswith(f"{dot} is a single pixel")
+    assert cli(dot)[0] == 0
+
+
 def test_json_reports_photographs_that_failed_on_stderr(cli, folder):
     status, out, err = cli(folder / "text.jpg", folder / "a.png", "--json")
     assert status == 2
@@ -293,6 +336,15 @@ def test_attention_is_drawn_as_png_whatever_the_file_is_called(cli, folder, tmp_
         file_format, contrast = read_picture(tmp_path / name)
         assert file_format == "PNG"
         assert contrast > 5  # something is on it
+
+
+def test_the_picture_of_evidence_is_the_taller_one(cli, folder, tmp_path):
+    heights = []
+    for name, flags in (("one.png", []), ("both.png", ["--evidence"])):
+        assert cli(folder / "a.png", "--attention", tmp_path / name, *flags)[0] == 0
+        with Image.open(tmp_path / name) as picture:
+            heights.append(picture.height)
+    assert heights[1] > 1.5 * heights[0]
 
 
 def test_a_photograph_with_an_unprintable_name_is_captioned_and_read_picture(cli, folder, tmp_path):

@@ -5,14 +5,15 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from captioning.pictures import attention_heat, overlay, thumbnail
+from captioning.errors import SettingError
+from captioning.pictures import attention_heat, evidence_heat, overlay, thumbnail
 from captioning.plots import (
     PairOfCaptions,
     as_svg,
-    attention_figure,
     beam_curve,
     judging_sheet,
     length_figure,
+    maps_figure,
     reliability_figure,
     save_figure,
     score_distribution,
@@ -42,20 +43,31 @@ def record(epoch, cider, stage="decoder"):
 @pytest.mark.parametrize(("count", "grid"), [(1, 2), (4, 5), (5, 10), (30, 35)])
 def test_the_photograph_and_every_word_have_a_panel(count, grid):
     words = [f"word{number}" for number in range(count)]
-    figure = attention_figure(grey_photo(), words, even(count))
-    filled = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in filled] == ["", *words]
-    assert len(figure.axes) == grid  # a short caption gets a narrow figure
+    figure = maps_figure(grey_photo(), words, even(count))
+    *panels, scale = figure.axes
+    titles = [axes.get_title() for axes in panels if axes.images]
+    assert titles == ["", *(f"{word}  (2%)" for word in words)]
+    assert len(panels) == grid  # a short caption gets a narrow figure
+    assert [label.get_text() for label in scale.get_xticklabels()] == ["0 %", "the % in brackets"]
 
 
 def test_each_panel_shows_its_own_map():
     photo = thumbnail(grey_photo(), 320)
-    maps = np.stack([peaked(row, row) for row in range(len(WORDS))])
-    figure = attention_figure(photo, WORDS, maps)
-    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes[: len(WORDS) + 1]]
-    assert np.array_equal(shown[0], np.asarray(photo))
-    for panel, weights in zip(shown[1:], maps, strict=True):
-        assert np.array_equal(panel, np.asarray(overlay(photo, attention_heat(weights))))
+    attention = np.stack([peaked(row, row) for row in range(len(WORDS))])
+    figure = maps_figure(photo, WORDS, attention, 3 * attention[::-1])
+    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    heats = [evidence_heat(3 * weights) for weights in attention[::-1]]
+    heats += [attention_heat(weights) for weights in attention]
+    expected = [overlay(photo, heat) for heat in heats]
+    expected[len(WORDS) : len(WORDS)] = [photo]  # each group begins with the photograph
+    for panel, picture in zip(shown, [photo, *expected], strict=False):
+        assert np.array_equal(panel, np.asarray(picture))
+    assert len(shown) == 2 * (1 + len(WORDS)) + 1  # and the scale
+
+
+def test_a_caption_without_words_has_no_map_to_draw():
+    with pytest.raises(SettingError, match="no words"):
+        maps_figure(grey_photo(), [], np.zeros((0, 7, 7), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -64,10 +76,10 @@ def test_each_panel_shows_its_own_map():
 )
 def test_a_very_wide_or_tall_photograph_is_drawn_at_a_sensible_size(tmp_path, size, tallest):
     path = tmp_path / "attention.png"
-    save_figure(attention_figure(grey_photo(*size), WORDS, even(4)), path)
+    save_figure(maps_figure(grey_photo(*size), WORDS, even(4)), path)
     width, height = Image.open(path).size
     assert 1000 < width < 1500
-    assert 50 < height < tallest
+    assert 50 < height < tallest + 110  # the heading and the scale
 
 
 # Training ----------------------------------------------------------------------------------------

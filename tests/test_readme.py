@@ -108,7 +108,7 @@ def test_the_installed_command_works(words, desk, monkeypatch, capsys):
 def test_python_snippets_run(code, desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)
     exec(compile(code, "README.md", "exec"), {})
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == code.count("print(") > 0
 
 
 def test_links_lead_somewhere():

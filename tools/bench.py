@@ -10,17 +10,13 @@ else may run while it measures.
 import argparse
 import io
 import json
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -42,6 +38,7 @@ from captioning.evaluation.uncertainty import intervals
 from captioning.files import write_atomically
 from captioning.inference.captioner import Captioner
 from captioning.inference.decode import beam_search
+from captioning.inference.evidence import evidence_maps
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
@@ -51,59 +48,15 @@ from captioning.training.train import (
     make_optimizer,
     train_one_epoch,
 )
+from tools.timing import QUICK_PAIRS, Memory, Ratio, Work, compare, peak_memory, processor
 
-PAIRS = 15  # at least
-QUICK_PAIRS = 60  # for what takes a fraction of a second and varies more
 BATCH = 50  # photographs scored
 CALL = 64  # photographs captioned in one call
+EXPLAINED = 16  # photographs with evidence
 EPOCH = 8  # photographs of a small epoch of training
 FOLDERS = (100, 1000)  # photographs, captioned by one command
 LARGE = (4032, 3024)  # pixels: 12 megapixels, as phones take them
 RESULTS = Path("results/metrics/bench.json")
-PEAK_OF_CHILD = """
-import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(done.returncode)
-"""
-Work = Callable[[], object]
-
-
-class Ratio(NamedTuple):
-    """Our time divided by the baseline's: median and quartiles over the pairs."""
-
-    name: str
-    ratio: float
-    low: float
-    high: float
-    ours: float  # seconds
-    theirs: float
-    pairs: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.ratio:6.2f} ({self.low:.2f} to {self.high:.2f})  {self.name}: "
-            f"{self.ours:.3f} s against {self.theirs:.3f} s, {self.pairs} pairs"
-        )
-
-
-def seconds(work: Work) -> float:
-    """Time a call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def compare(name: str, ours: Work, theirs: Work, pairs: int = PAIRS) -> Ratio:
-    """Time both in turn, and print the median ratio with its quartiles."""
-    ours()
-    theirs()
-    timed = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
-    low, middle, high = statistics.quantiles([ours / theirs for ours, theirs in timed], n=4)
-    first, second = (statistics.median(column) for column in zip(*timed, strict=True))
-    ratio = Ratio(name, middle, low, high, first, second, pairs)
-    print(ratio, flush=True)
-    return ratio
 
 
 def own_forward(engine: TorchEngine, images: torch.Tensor) -> Work:
@@ -179,6 +132,44 @@ def jpeg(image: Image.Image, size: tuple[int, int]) -> bytes:
     return file.getvalue()
 
 
+def bench_evidence(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """What each word rests on, against passes of the encoder, and against the caption alone."""
+    captioner = Captioner.load(SHIPPED_MODEL)
+    engine, chosen = captioner.engine, photographs[:EXPLAINED]
+    pixels = Pixels(chosen, captioner.images)
+    images = torch.stack([pixels(index) for index in range(len(chosen))])
+    features = engine.encode(images)  # (B, L, C)
+    beams = beam_search(engine, features, TOKENS, captioner.decoding)
+    captions = [hypotheses[0].tokens for hypotheses in beams]
+
+    def each(work: Callable[[slice], object]) -> Work:
+        turn = cycle(slice(index, index + 1) for index in range(len(chosen)))
+        return lambda: work(next(turn))
+
+    def explain(part: slice) -> object:
+        return evidence_maps(engine, features[part], captions[part])
+
+    def encode(part: slice) -> object:
+        return engine.encode(images[part])
+
+    def caption(evidence: bool) -> Work:
+        return each(lambda part: captioner(chosen[part.start].path, evidence=evidence))
+
+    everything = slice(0, len(chosen))
+    several = f"evidence of {len(chosen)} captions in one batch / encoding their photographs"
+    with_evidence = "one photograph with evidence / the same without"
+    return [
+        compare(
+            "evidence of one caption / one pass of the encoder",
+            each(explain),
+            each(encode),
+            QUICK_PAIRS,
+        ),
+        compare(several, lambda: explain(everything), lambda: encode(everything)),
+        compare(with_evidence, caption(True), caption(False), QUICK_PAIRS),
+    ]
+
+
 def bench_start() -> list[Ratio]:
     """From a new process to a loaded model, against importing PyTorch alone."""
 
@@ -188,13 +179,6 @@ def bench_start() -> list[Ratio]:
     ours = process("from captioning import Captioner; Captioner.load()")
     theirs = process("import torch, torchvision")
     return [compare("imports and the model / importing torch and torchvision", ours, theirs)]
-
-
-class Memory(NamedTuple):
-    """The peak memory of one command that captioned a folder."""
-
-    photographs: int
-    megabytes: float
 
 
 def bench_memory(photographs: Sequence[Photograph]) -> list[Memory]:
@@ -207,17 +191,6 @@ def bench_memory(photographs: Sequence[Photograph]) -> list[Memory]:
             peaks.append(Memory(count, peak_memory([sys.executable, "-m", "captioning", folder])))
         print(f"peak memory for a folder of {count:,}: {peaks[-1].megabytes:,.0f} MB", flush=True)
     return peaks
-
-
-def peak_memory(command: Sequence[str]) -> float:
-    """The peak memory of a command in megabytes; raises CaptioningError where it fails."""
-    # Through a small process: on Linux a child's peak includes that of the process that forked it.
-    wrapper = [sys.executable, "-c", PEAK_OF_CHILD, *command]
-    done = subprocess.run(wrapper, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise CaptioningError(f"{' '.join(command)}: failed with status {done.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return int(done.stdout) * unit / 2**20
 
 
 def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
@@ -339,6 +312,7 @@ def measure(photographs: Sequence[Photograph], machine: str) -> None:
     parts: tuple[Callable[[], list[Ratio]], ...] = (
         lambda: bench_photographs(photographs),
         lambda: bench_large_photograph(photographs),
+        lambda: bench_evidence(photographs),
         bench_start,
         lambda: bench_training(photographs[:EPOCH]),
         lambda: bench_metrics(photographs),
@@ -350,14 +324,6 @@ def measure(photographs: Sequence[Photograph], machine: str) -> None:
         write(ratios, [], machine)
     write(ratios, bench_memory(photographs), machine)
     print(f"written to {RESULTS}")
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

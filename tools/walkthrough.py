@@ -20,7 +20,7 @@ from captioning.evaluation.uncertainty import intervals, mean
 from captioning.inference.captioner import Captioner
 from captioning.inference.decode import beam_search
 from captioning.network.config import DecodeConfig
-from captioning.plots import attention_figure, save_figure
+from captioning.plots import maps_figure, save_figure
 from captioning.training.train import learning_rate_factor
 from main import RECIPE
 
@@ -111,10 +111,12 @@ def denormalise(pixels: Tensor) -> np.ndarray[Any, Any]:
 
 
 def attention() -> Figure:
-    """Where the shipped model looks for each of its first seven words."""
+    """The maps of the first seven words of the shipped model's caption."""
     captioner, photo = Captioner.load(), examples()[0].path
-    caption = captioner(photo)
-    return attention_figure(read_photo(photo), caption.words[:7], caption.attention, columns=4)
+    caption = captioner(photo, evidence=True)
+    assert caption.evidence is not None
+    picture, words = read_photo(photo), caption.words[:7]
+    return maps_figure(picture, words, caption.attention, caption.evidence, columns=4)
 
 
 def kept(beam: int, words: int) -> set[tuple[str, ...]]:

@@ -66,14 +66,20 @@ def show_exports(photo: Image.Image, caption: Caption, text: str) -> None:
             on_click="ignore",
             icon=":material/download:",
         )
-        st.download_button(
-            "Attention as PNG" if caption.evidence is None else "Evidence and attention as PNG",
-            lambda: maps_png(photo, caption),  # drawn only when the button is clicked
-            f"{stem}_maps.png",
-            "image/png",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+        if caption.words:
+            show_picture_download(photo, caption)
+
+
+def show_picture_download(photo: Image.Image, caption: Caption) -> None:
+    """The button that saves the maps of all words as one picture."""
+    st.download_button(
+        "Attention as PNG" if caption.evidence is None else "Evidence and attention as PNG",
+        lambda: maps_png(photo, caption),  # drawn only when the button is clicked
+        f"{Path(caption.source).stem}_maps.png",
+        "image/png",
+        on_click="ignore",
+        icon=":material/download:",
+    )
 
 
 def maps_png(photo: Image.Image, caption: Caption) -> bytes:
@@ -81,4 +87,4 @@ def maps_png(photo: Image.Image, caption: Caption) -> bytes:
     # The page need not wait for the import of matplotlib.
     from captioning.plots import as_png, maps_figure
 
-    return as_png(maps_figure(photo, caption))
+    return as_png(maps_figure(photo, caption.words, caption.attention, caption.evidence))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from captioning.evaluation import meteor as meteor_program
+from captioning.evaluation.agreement import AgreementResults
 from captioning.evaluation.corpus import (
     CaptionScores,
     Corpus,
@@ -21,6 +22,7 @@ from captioning.evaluation.diversity import diversity
 from captioning.evaluation.erasure import ErasureResults
 from captioning.evaluation.hallucination import hallucinations
 from captioning.evaluation.objects import ObjectWords
+from captioning.evaluation.pointing import CHANCE, FEWEST_PAIRS, PointingResults
 from captioning.evaluation.token_metrics import TeacherForced, perplexity
 from captioning.evaluation.uncertainty import (
     Array,
@@ -55,6 +57,8 @@ class System:
     confidences: Array | None = None
     forced: TeacherForced | None = None
     erasure: ErasureResults | None = None
+    agreement: AgreementResults | None = None
+    pointing: PointingResults | None = None
     human: bool = False
 
     def search_values(self) -> dict[str, Array]:
@@ -75,8 +79,8 @@ class Assessment:
     ``intervals`` the values of all metrics; ``images`` (B,) values per image; ``hallucinated`` the
     objects of each caption that no reference names; ``new`` whether training lacks the caption;
     ``leave_one_out`` the metrics with each reference left out in turn, as ``human`` is scored,
-    where that was wanted; ``sections`` hold what has another form: "four references", "attention",
-    "calibration", "notes".
+    where that was wanted; ``sections`` hold what has another form: "four references", "pointing",
+    "attention", "occlusion", "calibration", "notes".
     """
 
     statistics: dict[str, Statistic]
@@ -127,7 +131,7 @@ def assess(
         new=variety.new,
         leave_one_out=without_one,
         human=system.human,
-        sections=_sections(system, scores, without_one) | {"notes": _notes(training)},
+        sections=_sections(system, scores, without_one) | {"notes": _notes(system, training)},
     )
 
 
@@ -137,21 +141,34 @@ def _sections(
     sections: dict[str, Any] = {}
     if without_one:
         sections["four references"] = _with_intervals(without_one)
+    if system.pointing is not None:
+        sections["pointing"] = _pointing(system.pointing)
     if system.erasure is not None:
         sections["attention"] = _attention(system.erasure)
+    if system.agreement is not None:
+        sections["occlusion"] = {
+            "photographs": len(system.agreement.words),
+            "words": sum(system.agreement.words),
+            **_with_intervals(system.agreement.statistics()),
+        }
     if system.confidences is not None and system.scores is not None:
         quality = scores.images[CALIBRATED_ON]
         sections["calibration"] = _calibration(system.confidences, system.scores, quality)
     return sections
 
 
-def _notes(training: Collection[tuple[str, ...]] | None) -> list[str]:
+def _notes(system: System, training: Collection[tuple[str, ...]] | None) -> list[str]:
     """What is not measured, and why."""
     notes = []
     if reason := meteor_program.why_not():
         notes.append(reason)
     if training is None:
         notes.append("Unseen captions are not counted: the training captions are not known.")
+    if system.agreement is not None and system.pointing is None:
+        notes.append(
+            "Whether the maps point at what a word names is not measured: there are fewer than "
+            f"{FEWEST_PAIRS} pairs of a photograph of dogs and one of people."
+        )
     return notes
 
 
@@ -202,6 +219,16 @@ def compare_systems(this: Assessment, other: Assessment) -> dict[str, dict[str, 
             "p": round(comparison.p, _DIGITS),
         }
         for name, comparison in compare(comparable, theirs).items()
+    }
+
+
+def _pointing(results: PointingResults) -> dict[str, Any]:
+    return {
+        "pairs": results.pairs,
+        "mosaics": results.mosaics,
+        "chance": CHANCE,
+        "words": results.words(),
+        "maps": {name: _with_intervals(results.statistics(name)) for name in results.maps},
     }
 
 

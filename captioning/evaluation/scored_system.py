@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioning.evaluation.assessment import System
+from captioning.evaluation.mosaics import MosaicExample
 from captioning.network.checkpoint import Checkpoint
 
 
@@ -15,8 +16,9 @@ from captioning.network.checkpoint import Checkpoint
 class ScoredSystem:
     """A system under a short ``name``, ``about`` it in a sentence, and ``facts`` for the result.
 
-    Of a model also, per photograph, the caption's ``words`` and its ``attention`` (T, h, w), the
-    captions of other beam widths (``sweep``), and the checkpoint.
+    Of a model also, per photograph, the caption's ``words`` and its ``attention`` and
+    ``evidence`` (T, h, w), some ``mosaics``, the captions of other beam widths (``sweep``), and the
+    checkpoint.
     """
 
     name: str
@@ -25,5 +27,7 @@ class ScoredSystem:
     system: System
     words: Sequence[tuple[str, ...]] | None = None
     attention: Sequence[NDArray[np.float32]] | None = None
+    evidence: Sequence[NDArray[np.float32]] | None = None
+    mosaics: Sequence[MosaicExample] = ()
     sweep: Mapping[int, Sequence[str]] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from captioning.data.caption_files import DataError, Photograph
 from captioning.data.dataset import CaptionDataset, Pixels, batches
 from captioning.data.splits import name_hash
+from captioning.evaluation.agreement import EvidenceProbe
 from captioning.evaluation.assessment import System
 from captioning.evaluation.baselines import (
     cached_mean_features,
@@ -20,10 +21,19 @@ from captioning.evaluation.baselines import (
 )
 from captioning.evaluation.evaluate import BeamSweep, Evaluation, evaluate
 from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
+from captioning.evaluation.mosaics import MosaicExample, choose_mosaics
+from captioning.evaluation.pointing import (
+    FEWEST_PAIRS,
+    PointingResults,
+    caption_mosaics,
+    examples,
+    judge,
+)
 from captioning.evaluation.predictions import match_predictions, read_predictions
 from captioning.evaluation.scored_system import ScoredSystem
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags, is_model
+from captioning.inference.captioner import Captioner
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint, file_hash
 from captioning.network.config import DecodeConfig
@@ -123,6 +133,7 @@ class Systems:
         checkpoint, decoding = self._open(path)
         engine, vocabulary = TorchEngine(checkpoint.build().to(self.device)), checkpoint.vocabulary
         probe = AttentionProbe(engine.reference_decoder, vocabulary.encode(FUNCTION_WORDS))
+        evidence = EvidenceProbe(engine)
         sweep = BeamSweep(engine, vocabulary, decoding, beams)
         photographs = self.data.photographs
         pixels = Pixels(photographs, checkpoint.images)
@@ -130,7 +141,11 @@ class Systems:
         dataset = CaptionDataset(photographs, vocabulary, pixels, max_words=None)
         self.say(f"captioning {len(photographs):,} photographs with beam {decoding.beam}")
         loader = tqdm(batches(dataset, BATCH), desc="captioning", unit="batch", disable=None)
-        evaluation = evaluate(engine, photographs, loader, vocabulary, decoding, [probe, sweep])
+        evaluation = evaluate(
+            engine, photographs, loader, vocabulary, decoding, [probe, evidence, sweep]
+        )
+        captioner = Captioner(engine, checkpoint.images, vocabulary, decoding)
+        pointing, mosaics = self._point(captioner)
         facts = {
             "model": path.name,
             "sha256": file_hash(path),
@@ -141,12 +156,23 @@ class Systems:
             name=path.stem,
             about=f"The model {path.name} with beam {decoding.beam}",
             facts=facts,
-            system=_system(evaluation, probe),
+            system=_system(evaluation, probe, evidence, pointing),
             words=[tuple(vocabulary.decode(one.tokens)) for one in evaluation.hypotheses],
             attention=[one.maps().numpy() for one in evaluation.hypotheses],
+            evidence=evidence.maps,
+            mosaics=mosaics,
             sweep=sweep.captions,
             checkpoint=checkpoint,
         )
+
+    def _point(self, captioner: Captioner) -> tuple[PointingResults | None, list[MosaicExample]]:
+        """How the maps point on mosaics of the photographs, with examples, if there are enough."""
+        mosaics = choose_mosaics(self.data.photographs)
+        if len({mosaic.pair for mosaic in mosaics}) < FEWEST_PAIRS:
+            return None, []
+        shown = tqdm(mosaics, desc="mosaics", unit="mosaic", disable=None)
+        captions = list(caption_mosaics(captioner, shown))
+        return judge(mosaics, captions), examples(mosaics, captions)
 
     def _open(self, path: Path) -> tuple[Checkpoint, DecodeConfig]:
         """A checkpoint that may be scored on these photographs, and how to search with it."""
@@ -158,7 +184,12 @@ class Systems:
         return checkpoint, replace(checkpoint.decoding, **changes)
 
 
-def _system(evaluation: Evaluation, probe: AttentionProbe) -> System:
+def _system(
+    evaluation: Evaluation,
+    probe: AttentionProbe,
+    evidence: EvidenceProbe,
+    pointing: PointingResults | None,
+) -> System:
     """What an evaluation tells about the captions."""
     by_word = [one.log_probabilities for one in evaluation.hypotheses]
     return System(
@@ -168,6 +199,8 @@ def _system(evaluation: Evaluation, probe: AttentionProbe) -> System:
         confidences=np.array([float(each.mean().exp()) for each in by_word]),
         forced=evaluation.forced,
         erasure=probe.results(),
+        agreement=evidence.results(),
+        pointing=pointing,
     )
 
 

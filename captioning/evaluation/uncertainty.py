@@ -196,12 +196,15 @@ def rank_correlation(
     """
     count = len(first)
     drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))  # (R, B)
-    values = _spearman(first[drawn], second[drawn])
-    return Correlation(float(_spearman(first[None], second[None])[0]), _percentiles(values))
+    values = spearman(first[drawn], second[drawn])
+    return Correlation(float(spearman(first[None], second[None])[0]), _percentiles(values))
 
 
-def _spearman(first: Array, second: Array) -> Array:
-    """Row by row: (R, B) and (R, B) to (R,)."""
+def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> Array:
+    """Spearman's rank correlation row by row, of (R, B) and (R, B): (R,).
+
+    It is 0 where a row does not vary.
+    """
     ranks = [rankdata(values, axis=1) for values in (first, second)]
     a, b = (r - r.mean(axis=1, keepdims=True) for r in ranks)
     spread = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))

@@ -6,13 +6,17 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import PurePath
+from typing import Any
 
-from captioning.inference.captioner import Caption
+from captioning.inference.captioner import Caption, MapKind
 
 
-def as_json(caption: Caption) -> str:
-    """One line with all that is known of a caption; x and y are fractions of width and height."""
-    peaks = [caption.peak(index) for index in range(len(caption.words))]
+def as_json(caption: Caption, maps: bool = False) -> str:
+    """One line with all that is known of a caption; x and y are fractions of width and height.
+
+    Of attention, and of evidence where the caption has it, the peak of each word is given, and with
+    ``maps`` the whole map, row by row: attention as shares, evidence in nats.
+    """
     content = {
         "file": caption.source,
         "caption": caption.text,
@@ -27,14 +31,33 @@ def as_json(caption: Caption) -> str:
             }
             for other in caption.alternatives
         ],
-        "words": [
-            {"word": word, "probability": round(probability, 4), "x": round(x, 4), "y": round(y, 4)}
-            for word, probability, (x, y) in zip(
-                caption.words, caption.probabilities, peaks, strict=True
-            )
-        ],
+        "words": [_word(caption, index, maps) for index in range(len(caption.words))],
     }
     return json.dumps(content, ensure_ascii=False)
+
+
+def _word(caption: Caption, index: int, maps: bool) -> dict[str, Any]:
+    """What is known of one word."""
+    word = {
+        "word": caption.words[index],
+        "probability": round(caption.probabilities[index], 4),
+        **_place(caption, index, "attention", maps),
+    }
+    if caption.evidence is not None:
+        nats = round(float(caption.evidence[index].max()), 4)
+        word["evidence"] = {"nats": nats, **_place(caption, index, "evidence", maps)}
+    return word
+
+
+def _place(caption: Caption, index: int, of: MapKind, maps: bool) -> dict[str, Any]:
+    """Where a map of one word is greatest, and with ``maps`` the map itself."""
+    x, y = caption.peak(index, of)
+    place: dict[str, Any] = {"x": round(x, 4), "y": round(y, 4)}
+    if maps:
+        place["map"] = [
+            [round(value, 4) for value in row] for row in caption.maps(of)[index].tolist()
+        ]
+    return place
 
 
 def as_html(name: str, text: str) -> str:

@@ -1,9 +1,11 @@
 """Word by word: the evidence first, the attention beside it, and what the page says of both."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from captioning.app import caption_view
 from captioning.app.map_view import opening_word
@@ -20,6 +22,7 @@ from tests.app.pages import (
     texts,
     upload,
 )
+from tests.maps import grey_photo
 
 OBJECTS = {"man", "dog", "grass", "ball"}  # among the words of the tests' model
 FILES = [(f"{seed}.png", photograph("PNG", seed=seed)) for seed in range(3)]
@@ -257,6 +260,7 @@ def test_a_caption_without_words_is_explained_in_a_sentence(model, without_words
     ]
     assert not result_images(shown)
     assert not shown.button_group
+    assert buttons(shown) == ["All details as JSON"]
 
 
 # What can be downloaded -------------------------------------------------------------------------
@@ -275,3 +279,11 @@ def test_the_details_and_the_picture_have_the_evidence(model, captioner, monkeyp
     assert {"All details as JSON", "Evidence and attention as PNG"} <= set(buttons(shown))
     expected = captioner(content, evidence=True).evidence
     assert np.allclose(written[-1].evidence, expected, atol=1e-3)
+
+
+def test_the_picture_has_a_part_for_the_evidence_if_there_is_any(captioner):
+    caption = captioner(photograph(), evidence=True)
+    both = caption_view.maps_png(grey_photo(), caption)
+    alone = caption_view.maps_png(grey_photo(), replace(caption, evidence=None))
+    heights = [Image.open(io.BytesIO(content)).height for content in (both, alone)]
+    assert heights[0] > 1.5 * heights[1]
