@@ -9,7 +9,6 @@ from captioning.app.examples import examples
 from tools.browser import ROOT, chromium, open_app, serving, upload, wait_until_idle
 
 FOLDER = ROOT / "docs" / "tour"
-WORD = 5  # index of the word whose attention is shown
 
 
 def shoot(page: Page, name: str) -> None:
@@ -34,18 +33,14 @@ def main() -> None:
     files = [example.path for example in examples()]
     with serving() as (address, _), chromium() as browser:
         page = upload_and_caption(open_app(browser, address), files[:1])
-        page.get_by_role("radio").nth(WORD).click()
-        wait_until_idle(page)
-        page.set_viewport_size({"width": 1280, "height": 1420})
+        page.set_viewport_size({"width": 1280, "height": 1550})
         shoot(page, "one_photograph")
         page = upload_and_caption(open_app(browser, address, scheme="dark"), files)
         page.locator("[data-testid=stDataFrame] canvas").first.wait_for()
         page.set_viewport_size({"width": 1280, "height": 980})
         shoot(page, "many_photographs")
         page = upload_and_caption(open_app(browser, address, width=390), files[:1])
-        page.get_by_role("radio").nth(WORD).click()
-        wait_until_idle(page)
-        page.set_viewport_size({"width": 390, "height": 1320})
+        page.set_viewport_size({"width": 390, "height": 1405})
         shoot(page, "phone")
 
 

@@ -1,4 +1,4 @@
-"""The first page: upload photographs, read their captions, see where the model looked."""
+"""The first page: upload photographs, read their captions, see what each word rests on."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,12 @@ import streamlit as st
 
 from captioning.app.caption_table import Captioned, show_table
 from captioning.app.caption_view import show_details, show_headline
+from captioning.app.map_view import Explained
 from captioning.app.session import MAX_PHOTOS, Settings, Upload
 from captioning.app.sidebar import choose_display, choose_search, load_chosen_model
 from captioning.app.uploads import session, show_uploaders
-from captioning.app.wording import caption_text, escape_markdown
-from captioning.errors import CaptioningError
+from captioning.app.wording import caption_text, escape_markdown, no_evidence
+from captioning.errors import CaptioningError, SettingError
 from captioning.inference.captioner import Caption, Captioner, Failure
 
 
@@ -33,7 +34,8 @@ def main() -> None:
     chosen = choose_one(captioned)
     text = caption_text(chosen.caption, display.sentences)
     show_headline(chosen.caption, text, model.calibration)
-    show_details(chosen.upload.content, chosen.caption, model.captioner.images, display)
+    explained = explain(chosen, model.captioner, settings)  # after the caption is on the page
+    show_details(chosen.upload.content, explained, model.captioner.images, display)
 
 
 def uploads_to_caption() -> Sequence[Upload]:
@@ -84,3 +86,18 @@ def choose_one(captioned: Sequence[Captioned]) -> Captioned:
         format_func=lambda index: f"{index + 1}. {captioned[index].caption.source}",
     )
     return captioned[index]
+
+
+def explain(chosen: Captioned, captioner: Captioner, settings: Settings) -> Explained:
+    """The caption with what each of its words rests on, or with why that is not known."""
+    caption = chosen.caption
+    if not caption.words:
+        return Explained(caption, "This caption has no words, so there is nothing to explain.")
+    try:
+        with st.spinner("Measuring what each word rests on…"):
+            result = session().explained(captioner, chosen.upload, settings)
+    except SettingError:
+        return Explained(caption, "This model cannot tell what its words rest on.")
+    if isinstance(result, Failure):
+        return Explained(caption, no_evidence(result))
+    return Explained(result)

@@ -1,4 +1,4 @@
-"""One caption: where the model looked for each word, the other captions, what can be saved."""
+"""One caption: its words explained, the other captions, what can be saved."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,22 +6,13 @@ from pathlib import Path
 import streamlit as st
 from PIL import Image
 
+from captioning.app.map_view import PHOTO_SIDE, Explained, show_words
 from captioning.app.sidebar import Display
-from captioning.app.wording import (
-    caption_text,
-    is_unsure,
-    make_distinct,
-    one_in,
-    position,
-    unsure_warning,
-)
+from captioning.app.wording import caption_text, is_unsure, one_in, unsure_warning
 from captioning.data.images import ImageConfig, read_photo
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import Alternative, Caption
 from captioning.inference.export import as_html, as_json
-from captioning.pictures import attention_heat, overlay, thumbnail
-
-PHOTO_SIDE, MAP_SIDE = 480, 150  # pixels, the longer one
 
 
 def show_headline(caption: Caption, text: str, calibration: Calibration | None) -> None:
@@ -31,45 +22,14 @@ def show_headline(caption: Caption, text: str, calibration: Calibration | None) 
         st.warning(unsure_warning(calibration), icon=":material/help:")
 
 
-def show_details(content: bytes, caption: Caption, images: ImageConfig, display: Display) -> None:
+def show_details(
+    content: bytes, explained: Explained, images: ImageConfig, display: Display
+) -> None:
     """Everything about one photograph's caption."""
-    photo = read_photo(content, images, near=PHOTO_SIDE)
-    show_attention(photo, caption, display.overlay_strength)
+    photo, caption = read_photo(content, images, near=PHOTO_SIDE), explained.caption
+    show_words(photo, explained, display.overlay_strength)
     show_alternatives(caption, display.sentences)
     show_exports(photo, caption, caption_text(caption, display.sentences))
-
-
-@st.fragment
-def show_attention(photo: Image.Image, caption: Caption, strength: float) -> None:
-    """Where the model looked for the word that is chosen, large, and small for every word."""
-    st.subheader("Where the model looked", anchor=False)
-    word: int = st.segmented_control(
-        "Choose a word",
-        range(len(caption.words)),
-        default=0,
-        required=True,
-        format_func=make_distinct(caption.words).__getitem__,
-        key=f"word {caption.source} {caption.text}",
-    )
-    text, probability = caption.words[word], caption.probabilities[word]
-    st.image(
-        overlay(thumbnail(photo, PHOTO_SIDE), attention_heat(caption.attention[word]), strength),
-        caption=f"“{text}”: the model gave this word {probability:.0%}",
-        alt=f"The photograph, lit where the model looked for “{text}”. "
-        f"Brightest {position(caption, word)}.",
-    )
-    show_small_maps(thumbnail(photo, MAP_SIDE), caption, strength)
-
-
-def show_small_maps(photo: Image.Image, caption: Caption, strength: float) -> None:
-    """The attention of every word, side by side."""
-    with st.container(horizontal=True):
-        for word, text in enumerate(caption.words):
-            st.image(
-                overlay(photo, attention_heat(caption.attention[word]), strength),
-                caption=f"{text} · {caption.probabilities[word]:.0%}",
-                alt=f"{text}: brightest {position(caption, word)}",
-            )
 
 
 def show_alternatives(caption: Caption, sentences: bool) -> None:
@@ -106,19 +66,25 @@ def show_exports(photo: Image.Image, caption: Caption, text: str) -> None:
             on_click="ignore",
             icon=":material/download:",
         )
-        st.download_button(
-            "Attention as PNG",
-            lambda: attention_png(photo, caption),  # drawn only when the button is clicked
-            f"{stem}_attention.png",
-            "image/png",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+        if caption.words:
+            show_picture_download(photo, caption)
 
 
-def attention_png(photo: Image.Image, caption: Caption) -> bytes:
-    """The picture of where the model looked for each word."""
+def show_picture_download(photo: Image.Image, caption: Caption) -> None:
+    """The button that saves the maps of all words as one picture."""
+    st.download_button(
+        "Attention as PNG" if caption.evidence is None else "Evidence and attention as PNG",
+        lambda: maps_png(photo, caption),  # drawn only when the button is clicked
+        f"{Path(caption.source).stem}_maps.png",
+        "image/png",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+
+
+def maps_png(photo: Image.Image, caption: Caption) -> bytes:
+    """The picture of what each word rests on, if that is known, and where the model looked."""
     # The page need not wait for the import of matplotlib.
     from captioning.plots import as_png, maps_figure
 
-    return as_png(maps_figure(photo, caption.words, caption.attention))
+    return as_png(maps_figure(photo, caption.words, caption.attention, caption.evidence))

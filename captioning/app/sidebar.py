@@ -11,6 +11,7 @@ from captioning.app.session import Settings
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import Captioner
 from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
+from captioning.pictures import STRENGTH
 
 MAX_BEAM, MAX_LENGTH_PENALTY = 10, 2.0  # of the sliders, unless the model's setting is higher
 
@@ -25,7 +26,7 @@ class LoadedModel(NamedTuple):
 
 @dataclass(frozen=True)
 class Display:
-    """How strongly to darken a photograph, and whether captions are written as sentences."""
+    """How opaque heat over a photograph is, and whether captions are written as sentences."""
 
     overlay_strength: float
     sentences: bool
@@ -97,9 +98,10 @@ def choose_display() -> Display:
         "Overlay strength",
         min_value=0.0,
         max_value=1.0,
-        value=0.75,
+        value=STRENGTH,
         step=0.05,
-        help="How dark the photograph gets where the model did not look.",
+        help="How opaque the colours over the photograph are: 0 shows the photograph alone, "
+        "1 the colours alone.",
     )
     sentences = st.sidebar.toggle(
         "Write sentences",

@@ -1,10 +1,11 @@
-"""How the caption page puts captions and probabilities into words."""
+"""How the caption page puts captions, probabilities and maps into words."""
 
 import re
 from collections.abc import Sequence
 
 from captioning.evaluation.calibration import Calibration
-from captioning.inference.captioner import Alternative, Caption
+from captioning.inference.captioner import Alternative, Caption, Failure, MapKind
+from captioning.pictures import LEAST_EVIDENCE, Heat
 
 
 def caption_text(caption: Caption | Alternative, sentence: bool) -> str:
@@ -42,7 +43,49 @@ def unsure_warning(calibration: Calibration) -> str:
     )
 
 
-def position(caption: Caption, word: int) -> str:
-    """Where the attention of a word is strongest."""
-    x, y = caption.peak(word)
+def percent(share: float) -> str:
+    """A share from 0 to 1 as a percentage that does not round what is possible to 0% or 100%."""
+    if 0 < share < 0.005:
+        return "under 1%"
+    return "over 99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
+def position(caption: Caption, word: int, of: MapKind) -> str:
+    """Where a map of a word is greatest."""
+    x, y = caption.peak(word, of)
     return f"{x:.0%} from the left, {y:.0%} from the top"
+
+
+def no_evidence(failure: Failure) -> str:
+    """Why a caption has no evidence, as a sentence in Markdown."""
+    # The advice at the end is for those who call the captioner: the page asks for it by itself.
+    return escape_markdown(failure.reason.removesuffix(": caption it without evidence")) + "."
+
+
+def explain_map(word: str, of: MapKind, heat: Heat) -> str:
+    """What a map of a word says, in plain words."""
+    return _explain_evidence(word, heat) if of == "evidence" else _explain_attention(word, heat)
+
+
+def _explain_evidence(word: str, heat: Heat) -> str:
+    """How much less likely the word becomes when its most important part is hidden."""
+    greatest = float(heat.values.max())
+    if greatest >= LEAST_EVIDENCE:
+        return (
+            f"Evidence: with the brightest part hidden, “{word}” is {percent(greatest)} less "
+            "likely than with a typical part hidden."
+        )
+    return (
+        f"Evidence: “{word}” rests on no single part of the photograph. Whichever is hidden, it is "
+        f"at most {max(1, round(100 * greatest))}% less likely than with a typical part hidden: "
+        "several parts show it, or the words before suggest it."
+    )
+
+
+def _explain_attention(word: str, heat: Heat) -> str:
+    """How concentrated the attention was, compared with none."""
+    return (
+        f"Attention: how the model divided its gaze while it chose “{word}”. The brightest of "
+        f"{heat.values.size} spots got {percent(heat.top)}; an even share would be "
+        f"{percent(1 / heat.values.size)}."
+    )

@@ -16,22 +16,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from captioning.data.vocab import PAD
 from captioning.evaluation.erasure import ErasureResults, WordDrop
+from captioning.evaluation.function_words import FUNCTION_WORDS as FUNCTION_WORDS  # also for others
 from captioning.inference.decode import Hypothesis
 from captioning.network.decoder import Decoder
 from captioning.network.occlusion import drops, follow
 
 SHARE = 0.1  # of the locations are erased
 DRAWS = 3  # random sets of locations per word
-# Words that no location of a photograph shows: a drop in their probability would mean little.
-_FUNCTION_WORDS = """
-    a an the this that these those some another other each both all its his her their it he she
-    they them him who which what there and or but as while with without of in on at by to from for
-    into onto over under through up down out off around across along near next behind between above
-    below against toward towards past after before during is are am was were be been being has have
-    having had do does doing done can could will would may might not no n't 's 're 've 'll 'd 'm
-    then than so very just also like if when where how about
-"""
-FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
 class AttentionProbe:

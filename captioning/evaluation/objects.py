@@ -58,7 +58,14 @@ class ObjectWords:
         Where a word is part of a longer one only the longer one counts, as in CHAIR: there is no
         dirt in "dirt bike" and no dog in "hot dog".
         """
-        return list(dict.fromkeys(self._matches(tokens)))
+        return list(dict.fromkeys(word for _, word in self._matches(tokens)))
+
+    def first(self, tokens: Sequence[str]) -> int | None:
+        """The index of the token at which a caption's first object word begins, None without one.
+
+        Words are told apart as by ``named``: in "a dirt bike" it is that of "dirt".
+        """
+        return next((position for position, _ in self._matches(tokens)), None)
 
     def unsupported(self, tokens: Sequence[str], references: Sequence[Sequence[str]]) -> list[str]:
         """The distinct object words of a caption that no reference supports, in order.
@@ -67,17 +74,17 @@ class ObjectWords:
         """
         if len(references) == 0:
             raise ValueError("every image needs at least one reference caption, and one has none")
-        words = {word for reference in references for word in self._matches(reference)}
+        words = {word for reference in references for _, word in self._matches(reference)}
         supported = set().union(*[self.categories[word] for word in words])
         return [word for word in self.named(tokens) if supported.isdisjoint(self.categories[word])]
 
-    def _matches(self, tokens: Sequence[str]) -> Iterator[str]:
-        """The object words of a caption, from left to right, the longest at each position."""
+    def _matches(self, tokens: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """The object words of a caption with their positions, the longest at each, in order."""
         position = 0
         while position < len(tokens):
             word = self._longest_at(tokens, position)
             if word:
-                yield word
+                yield position, word
             position += word.count(" ") + 1
 
     def _longest_at(self, tokens: Sequence[str], position: int) -> str:

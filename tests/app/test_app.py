@@ -9,7 +9,6 @@ import tomllib
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -17,62 +16,25 @@ from streamlit.testing.v1 import AppTest
 import main as trainer
 from captioning.app.examples import examples
 from captioning.app.session import MAX_PHOTOS
+from captioning.app.wording import percent
 from captioning.data.images import ImageConfig
 from captioning.inference.captioner import Captioner
 from captioning.inference.export import as_html
 from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
+from captioning.pictures import STRENGTH
+from tests.app.pages import (
+    SECONDS,
+    large_maps,
+    page,
+    photograph,
+    setting,
+    small_maps,
+    texts,
+    upload,
+)
 from tools.browser import serving
 
 ROOT = Path(__file__).resolve().parents[2]
-APP = ROOT / "streamlit_app.py"
-SECONDS = 60  # ample, for a machine that does other things too
-
-
-def photograph(kind="JPEG", width=120, height=80, seed=0):
-    """The bytes of an image file with random coloured blots."""
-    blots = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(blots).resize((width, height)).save(file, kind)
-    return file.getvalue()
-
-
-def page():
-    """The first page, freshly opened."""
-    return AppTest.from_file(APP, default_timeout=SECONDS).run()
-
-
-def upload(page, *files):
-    """The page after files, each a name and bytes, were uploaded."""
-    page.file_uploader[0].set_value([(*file, "application/octet-stream") for file in files])
-    return page.run()
-
-
-def images(page):
-    """The images on the page, as the browser receives them."""
-    return [image for element in page.get("image") for image in element.proto.imgs]
-
-
-def result_images(page):
-    """The images of the result: all but those of the examples."""
-    return [image for image in images(page) if not image.alt.startswith("Example")]
-
-
-def texts(page):
-    """All text on the page outside its images and widgets."""
-    elements = (*page.title, *page.header, *page.markdown, *page.caption, *page.code)
-    return "\n".join(element.value for element in elements)
-
-
-def setting(page, kind, label):
-    """The widget of a kind with this label."""
-    (widget,) = [widget for widget in getattr(page, kind) if widget.label == label]
-    return widget
-
-
-@pytest.fixture
-def model(monkeypatch, checkpoint_path):
-    """The app opens with the small model of the tests."""
-    monkeypatch.setenv("CAPTIONING_MODEL", str(checkpoint_path))
 
 
 # The model ------------------------------------------------------------------------------------
@@ -173,37 +135,11 @@ def test_a_photograph_gives_its_caption_and_one_map_per_word(model, captioner, k
     assert not shown.exception
     assert not shown.error
     assert [header.value for header in shown.header] == [expected.sentence]
-    _, *maps = result_images(shown)
+    maps = small_maps(shown)
     assert [image.caption.split(" · ")[0] for image in maps] == list(expected.words)
-    assert [image.caption.split(" · ")[1] for image in maps] == [
-        f"{probability:.0%}" for probability in expected.probabilities
+    assert [image.caption.split(" · ")[1].split()[0] for image in maps] == [
+        percent(probability) for probability in expected.probabilities
     ]
-
-
-def test_the_maps_have_alt_text_with_where_the_model_looked(model, captioner):
-    content = photograph()
-    maps = result_images(upload(page(), ("photo.jpg", content)))[1:]
-    caption = captioner(content)
-    for index, image in enumerate(maps):
-        x, y = caption.peak(index)
-        assert f"{x:.0%} from the left" in image.alt
-        assert f"{y:.0%} from the top" in image.alt
-
-
-def test_choosing_a_word_shows_its_map(model, captioner):
-    content = photograph()
-    caption = captioner(content)
-    shown = upload(page(), ("photo.jpg", content))
-    assert len(caption.words) > 1
-    seen = set()
-    for index, word in enumerate(caption.words):
-        shown.button_group[0].set_value(index).run()
-        assert shown.button_group[0].value == index
-        large = result_images(shown)[0]
-        assert f"{caption.probabilities[index]:.0%}" in large.caption
-        assert f"“{word}”" in large.alt
-        seen.add(large.url)
-    assert len(seen) > 1
 
 
 def test_every_word_has_its_button(model, captioner):
@@ -253,9 +189,13 @@ def test_a_bare_caption_is_bare_everywhere(model, captioner):
 
 def test_the_strength_of_the_overlay_can_be_changed(model):
     shown = upload(page(), ("photo.jpg", photograph()))
-    before = result_images(shown)[0].url
-    setting(shown, "slider", "Overlay strength").set_value(0.0).run()
-    assert result_images(shown)[0].url != before
+    before = [image.url for image in large_maps(shown)]
+    strength = setting(shown, "slider", "Overlay strength")
+    assert strength.value == STRENGTH
+    strength.set_value(0.0).run()
+    after = [image.url for image in large_maps(shown)]
+    assert not set(before) & set(after)
+    assert after[0] == after[1]  # the photograph alone
 
 
 def test_an_unsure_caption_comes_with_a_warning(monkeypatch, tmp_path, checkpoint_path, captioner):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 
@@ -68,27 +69,76 @@ def photograph(seed):
 
 
 def headline(page):
-    """The caption at the top."""
+    """The caption at the top, once all that follows from it is on the page too."""
     page.locator("h2").first.wait_for()
+    page.get_by_text("Copy and keep").wait_for()
     wait_until_idle(page)
     return page.locator("h2").first.inner_text()
 
 
-def test_a_photograph_is_captioned_and_a_word_shows_where_it_looked(page, captioner):
+def large_map(page, kind):
+    """The large map of a kind: evidence or attention."""
+    return page.get_by_alt_text(f"{kind} for “").and_(
+        page.get_by_alt_text("as heat over the photograph")
+    )
+
+
+def test_a_photograph_is_captioned_and_a_word_shows_what_it_rests_on(page, captioner):
     file = photograph(0)
     upload(page, file)
     caption = captioner(file["buffer"])
     assert headline(page) == caption.sentence
-    large = page.locator("[data-testid=stImage] img[alt^='The photograph, lit']").first
-    before = large.evaluate("image => image.src")
     buttons = page.get_by_role("radio")
     assert buttons.count() == len(caption.words)
+    for kind in ("Evidence", "Attention"):
+        assert f"“{caption.words[-1]}”" not in large_map(page, kind).get_attribute("alt")
     buttons.nth(len(caption.words) - 1).click()
-    page.wait_for_function(
-        "before => document.querySelector(\"img[alt^='The photograph, lit']\").src != before",
-        arg=before,
+    for kind in ("Evidence", "Attention"):
+        page.get_by_alt_text(f"{kind} for “{caption.words[-1]}” as heat").wait_for()
+
+
+def test_the_first_object_word_is_chosen_already(page, captioner):
+    file = photograph(0)
+    upload(page, file)
+    headline(page)
+    words = captioner(file["buffer"]).words
+    assert words[:2] == ("a", "boy")
+    assert page.get_by_role("radio", checked=True).inner_text().strip("\N{WORD JOINER}") == "boy"
+
+
+def wait_for_images(page):
+    """Wait until all images have their sizes."""
+    page.wait_for_function("[...document.images].every(image => image.complete)")
+
+
+def test_the_evidence_is_beside_the_attention_or_above_it_on_a_phone(page):
+    upload(page, photograph(0))
+    headline(page)
+    wait_for_images(page)
+    evidence, attention = (
+        large_map(page, kind).bounding_box() for kind in ("Evidence", "Attention")
     )
-    assert f"“{caption.words[-1]}”" in large.get_attribute("alt")
+    if page.viewport_size["width"] < 640:
+        assert evidence["y"] + evidence["height"] < attention["y"]
+        assert evidence["x"] == attention["x"]
+    else:
+        assert evidence["x"] + evidence["width"] < attention["x"]
+        assert evidence["y"] == attention["y"]
+
+
+def test_each_scale_stands_between_its_labels(page):
+    upload(page, photograph(0))
+    headline(page)
+    wait_for_images(page)
+    units = ("% less likely", "% of the attention")
+    for index, unit in enumerate(units):
+        scale = page.get_by_alt_text("Scale of the colours").nth(index).bounding_box()
+        zero = page.get_by_text("0%", exact=True).nth(index).bounding_box()
+        top = page.get_by_text(re.compile(rf"^\d+{unit}$")).first.bounding_box()
+        assert zero["x"] + zero["width"] <= scale["x"] < scale["x"] + scale["width"] <= top["x"]
+        middle = scale["y"] + scale["height"] / 2
+        for label in (zero, top):
+            assert label["y"] < middle < label["y"] + label["height"]
 
 
 def test_nothing_overflows_and_axe_finds_no_accessibility_violation(page):
@@ -145,7 +195,7 @@ def test_captions_are_edited_and_downloaded_as_a_file_that_training_reads(page, 
 def test_the_picture_and_the_json_can_be_downloaded(browser, server, tmp_path):
     page = open_app(browser, server[0])
     upload(page, photograph(2))
-    for label, kind in (("Attention as PNG", "PNG"), ("All details as JSON", "json")):
+    for label, kind in (("Evidence and attention as PNG", "PNG"), ("All details as JSON", "json")):
         with page.expect_download() as download:
             page.get_by_text(label).click()
         path = tmp_path / kind
@@ -153,7 +203,9 @@ def test_the_picture_and_the_json_can_be_downloaded(browser, server, tmp_path):
         if kind == "PNG":
             assert Image.open(path).format == "PNG"
         else:
-            assert '"file": "photo2.jpg"' in path.read_text(encoding="utf-8")
+            details = json.loads(path.read_text(encoding="utf-8"))
+            assert details["file"] == "photo2.jpg"
+            assert all("evidence" in word for word in details["words"])
     page.context.close()
 
 
@@ -161,13 +213,13 @@ def test_the_keyboard_reaches_the_words(browser, server):
     page = open_app(browser, server[0])
     upload(page, photograph(0))
     headline(page)
-    page.get_by_role("radio").first.focus()
+    page.get_by_role("radio").nth(2).focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Space")
     wait_until_idle(page)
     chosen = page.locator("[role=radio][aria-checked=true]")
     assert chosen.count() == 1
-    assert page.get_by_role("radio").nth(1).get_attribute("aria-checked") == "true"
+    assert page.get_by_role("radio").nth(3).get_attribute("aria-checked") == "true"
     page.context.close()
 
 

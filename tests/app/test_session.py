@@ -7,33 +7,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioning import Caption, Failure
+from captioning import Caption, Captioner, Failure
 from captioning.app.session import Session, Settings, Upload
+from captioning.errors import SettingError
 
 SETTINGS = Settings("tiny", beam=2, length_penalty=0.7)
 
 
-def photograph(seed):
+def photograph(seed, size=(96, 64)):
     """The bytes of an image file with random coloured blots."""
     blots = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     file = io.BytesIO()
-    Image.fromarray(blots).resize((96, 64)).save(file, "PNG")
+    Image.fromarray(blots).resize(size).save(file, "PNG")
     return file.getvalue()
 
 
+PIXEL = Upload("pixel.png", photograph(0, (1, 1)))
 UPLOADS = [Upload(f"{seed}.png", photograph(seed)) for seed in range(6)]
 
 
 class Counting:
-    """A captioner that counts the photographs it is given."""
+    """A captioner that counts the photographs it is given, and those with evidence."""
 
     def __init__(self, captioner):
-        self.captioner, self.count = captioner, 0
+        self.captioner, self.count, self.explained = captioner, 0, 0
 
     def stream(self, photos, **settings):
         def counted():
             for photo in photos:
                 self.count += 1
+                self.explained += settings.get("evidence", False)
                 yield photo
 
         return self.captioner.stream(counted(), **settings)
@@ -105,3 +108,77 @@ def test_the_caption_unused_for_longest_is_forgotten_first(counting):
     assert counting.count == 3
     list(session.captions(counting, [UPLOADS[1]], SETTINGS))
     assert counting.count == 4
+
+
+# Evidence -----------------------------------------------------------------------------------------
+
+
+def test_evidence_is_the_captioners_under_the_files_name(captioner):
+    session = Session()
+    (shown,) = session.captions(captioner, UPLOADS[:1], SETTINGS)
+    explained = session.explained(captioner, UPLOADS[0], SETTINGS)
+    expected = captioner(UPLOADS[0].content, beam=2, length_penalty=0.7, evidence=True)
+    assert shown.evidence is None
+    assert (explained.source, explained.words) == ("0.png", shown.words)
+    assert np.array_equal(explained.evidence, expected.evidence)
+    assert np.array_equal(explained.attention, shown.attention)
+
+
+def test_evidence_is_computed_once_and_only_when_asked_for(counting):
+    session = Session()
+    list(session.captions(counting, UPLOADS[:3], SETTINGS))
+    assert counting.explained == 0
+    first = session.explained(counting, UPLOADS[1], SETTINGS)
+    assert counting.explained == 1
+    list(session.captions(counting, UPLOADS[:3], SETTINGS))
+    again = session.explained(counting, replace(UPLOADS[1], name="copy.png"), SETTINGS)
+    assert (counting.count, counting.explained) == (4, 1)
+    assert (again.source, again.evidence is first.evidence) == ("copy.png", True)
+    session.explained(counting, UPLOADS[1], replace(SETTINGS, beam=1))
+    assert counting.explained == 2
+    assert len(session) == 4  # three photographs, one of them with two settings
+
+
+def test_evidence_of_a_photograph_not_captioned_before_is_remembered_with_its_caption(counting):
+    session = Session()
+    explained = session.explained(counting, UPLOADS[0], SETTINGS)
+    (caption,) = session.captions(counting, UPLOADS[:1], SETTINGS)
+    assert counting.count == 1
+    assert caption.evidence is explained.evidence
+
+
+def test_without_evidence_the_caption_stays_known(counting):
+    session = Session()
+    (caption,) = session.captions(counting, [PIXEL], SETTINGS)
+    failure = session.explained(counting, PIXEL, SETTINGS)
+    assert isinstance(failure, Failure)
+    assert failure.reason.startswith("pixel.png is a single pixel")
+    count = counting.count
+    (again,) = session.captions(counting, [PIXEL], SETTINGS)
+    assert (counting.count, again.text) == (count, caption.text)
+
+
+def test_evidence_for_other_words_is_not_taken_for_that_of_the_caption(captioner):
+    class Undecided:
+        """Alone, a photograph has another caption than in a batch."""
+
+        def stream(self, photos, evidence=False, **settings):
+            for caption in captioner.stream(photos, evidence=evidence, **settings):
+                yield replace(caption, words=("other",)) if evidence else caption
+
+    session = Session()
+    (caption,) = session.captions(Undecided(), UPLOADS[:1], SETTINGS)
+    failure = session.explained(Undecided(), UPLOADS[0], SETTINGS)
+    assert isinstance(failure, Failure)
+    assert failure.reason.startswith("0.png has two captions")
+    (again,) = session.captions(Undecided(), UPLOADS[:1], SETTINGS)
+    assert again.words == caption.words
+
+
+def test_an_engine_that_cannot_give_evidence_is_a_setting_error(captioner):
+    class Engine:
+        """Not even an engine; what matters is that it cannot hide anything."""
+
+    plain = Captioner(Engine(), captioner.images, captioner.vocabulary, captioner.decoding)
+    with pytest.raises(SettingError, match="evidence"):
+        Session().explained(plain, UPLOADS[0], SETTINGS)

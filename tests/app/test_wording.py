@@ -2,11 +2,22 @@
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioning.app.wording import escape_markdown, make_distinct, one_in
+from captioning.app.wording import (
+    escape_markdown,
+    explain_map,
+    make_distinct,
+    no_evidence,
+    one_in,
+    percent,
+)
+from captioning.inference.captioner import Failure
+from captioning.pictures import attention_heat, evidence_heat
+from tests.maps import peaked
 
 
 @pytest.mark.parametrize(
@@ -41,3 +52,43 @@ def test_escaping_protects_each_special_character_and_loses_nothing(text):
     escaped = escape_markdown(text)
     assert re.sub(r"\\(.)", r"\1", escaped) == text
     assert not re.search(r"[*_`<\[]", re.sub(r"\\.", "", escaped))
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        *[(0.0, "0%"), (1e-6, "under 1%"), (0.0049, "under 1%"), (0.006, "1%"), (0.374, "37%")],
+        *[(0.994, "99%"), (0.996, "over 99%"), (1 - 1e-6, "over 99%"), (1.0, "100%")],
+    ],
+)
+def test_a_percentage_never_calls_the_possible_impossible_or_certain(share, text):
+    assert percent(share) == text
+
+
+def test_evidence_is_said_as_the_share_of_the_probability_that_is_lost():
+    half = evidence_heat(peaked(2, 3) * np.log(2))  # half as likely
+    text = explain_map("dog", "evidence", half)
+    assert "with the brightest part hidden, “dog” is 50% less likely" in text
+
+
+@pytest.mark.parametrize(("loss", "percentage"), [(0.0, 1), (0.004, 1), (0.06, 6), (0.099, 10)])
+def test_a_word_that_loses_little_rests_on_no_single_part(loss, percentage):
+    losses = peaked(2, 3) * -np.log1p(-loss)
+    text = explain_map("in", "evidence", evidence_heat(losses))
+    assert "“in” rests on no single part of the photograph" in text
+    assert f"at most {percentage}% less likely" in text
+    assert "brightest" not in text
+
+
+def test_attention_is_compared_with_an_even_share():
+    weights = np.full((7, 7), 0.9 / 48, np.float32)
+    weights[1, 5] = 0.1
+    text = explain_map("dog", "attention", attention_heat(weights))
+    assert "brightest of 49 spots got 10%; an even share would be 2%" in text
+
+
+def test_a_page_gives_no_advice_to_programmers():
+    reason = "a_b.png is a single pixel, so there is no evidence: caption it without evidence"
+    assert no_evidence(Failure("a_b.png", reason)) == (
+        r"a\_b.png is a single pixel, so there is no evidence."
+    )

@@ -55,6 +55,32 @@ def test_only_concrete_nouns_name_objects():
     assert OBJECTS.named([]) == []
 
 
+@pytest.mark.parametrize(
+    ("caption", "index"),
+    [
+        ("dogs run", 0),
+        ("a brown dog and a man", 2),
+        ("the brown dirt bike on the dirt", 2),
+        ("eating an ice cream cone", 2),
+        ("running and jumping", None),
+        ("", None),
+    ],
+)
+def test_the_first_object_word_is_at_its_first_token(caption, index):
+    assert OBJECTS.first(tokenize(caption)) == index
+
+
+@given(captions)
+@several
+def test_the_first_object_word_is_the_first_that_is_named(caption):
+    index, named = OBJECTS.first(caption), OBJECTS.named(caption)
+    assert (index is None) == (not named)
+    if index is not None:
+        assert OBJECTS.named(caption[index:]) == named
+        assert f"{' '.join(caption[index:])} ".startswith(f"{named[0]} ")
+        assert not OBJECTS.named(caption[:index])
+
+
 @given(captions)
 @several
 def test_what_is_named_is_in_the_caption(caption):
