@@ -1,4 +1,4 @@
-"""The app: upload photographs, read their captions, see where the model looked for each word.
+"""The app: upload photographs, read their captions, see what each word rests on.
 
     streamlit run streamlit_app.py
 

@@ -1,4 +1,4 @@
-"""Caption photographs, and see where the model looked for each word.
+"""Caption photographs, and see what each word rests on.
 
 >>> from captioning import Captioner
 >>> captioner = Captioner.load("model/image_captioning_model.pth")

@@ -33,7 +33,8 @@ from captioning.data.vocab import TOKENS
 from captioning.errors import CaptioningError
 from captioning.evaluation.corpus import Corpus, caption_scores, caption_statistics
 from captioning.evaluation.evaluate import evaluate
-from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
+from captioning.evaluation.faithfulness import AttentionProbe
+from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.evaluation.uncertainty import intervals
 from captioning.files import write_atomically
 from captioning.inference.captioner import Captioner

@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from captioning.data.vocab import PAD
 from captioning.evaluation.erasure import ErasureResults, WordDrop
-from captioning.evaluation.function_words import FUNCTION_WORDS as FUNCTION_WORDS  # also for others
 from captioning.inference.decode import Hypothesis
 from captioning.network.decoder import Decoder
 from captioning.network.occlusion import drops, follow

@@ -20,7 +20,8 @@ from captioning.evaluation.baselines import (
     nearest_captions,
 )
 from captioning.evaluation.evaluate import BeamSweep, Evaluation, evaluate
-from captioning.evaluation.faithfulness import FUNCTION_WORDS, AttentionProbe
+from captioning.evaluation.faithfulness import AttentionProbe
+from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.evaluation.mosaics import MosaicExample, choose_mosaics
 from captioning.evaluation.pointing import (
     FEWEST_PAIRS,

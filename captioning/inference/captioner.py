@@ -49,7 +49,7 @@ class Alternative:
 
 @dataclass(frozen=True, eq=False)
 class Caption:
-    """The caption of one photograph, and where the model looked for each word.
+    """The caption of one photograph, with the maps of its words.
 
     ``text`` is English without a capital or a full stop (``sentence`` has both); ``words`` are
     its T tokens. ``attention`` (T, h, w) has one map per word, which sums to 1 and covers the

@@ -19,7 +19,7 @@ _LOWEST = -1e4  # the least log-probability; e ** -10000 is 0 in any precision
 
 
 class Hypothesis(NamedTuple):
-    """One finished caption: word ids without ``<end>``, and where the model looked for each.
+    """One finished caption: word ids without ``<end>``, and the attention of each.
 
     ``log_probabilities`` (T + 1,) has one entry per word and one for ``<end>``; ``alphas`` (T, L)
     has the words' alone.

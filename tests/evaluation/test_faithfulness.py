@@ -7,7 +7,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data.dataset import Batch
 from captioning.data.vocab import END, START, TOKENS, Vocabulary
-from captioning.evaluation.faithfulness import FUNCTION_WORDS, SHARE, AttentionProbe
+from captioning.evaluation.faithfulness import SHARE, AttentionProbe
+from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.evaluation.uncertainty import estimates, intervals
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.torch_engine import TorchEngine
