@@ -15,7 +15,7 @@ from PIL import Image
 
 _QUALITY = 80  # of JPEG: invisible at a page's sizes, and it keeps a gallery small
 STRENGTH = 0.6  # opacity of heat over a photograph: the photograph remains recognisable
-LEAST_EVIDENCE = 0.1  # share of its probability: a word that loses less is shown with little heat
+LEAST_EVIDENCE = 0.1  # share of its support: a word that loses less is shown with little heat
 # Evenly spaced samples of inferno, from its least to its greatest; between them is interpolated.
 _SAMPLES = """
     000004 040312 0b0724 150b37 210c4a 2e0a5a 3c0965 4a0c6b 57106d 63146e 70196e 7d1e6d 89226a
@@ -47,9 +47,10 @@ def attention_heat(weights: NDArray[np.floating]) -> Heat:
 
 
 def evidence_heat(losses: NDArray[np.floating]) -> Heat:
-    """The evidence for a word (h, w), in nats, as the share of its probability that is lost.
+    """The evidence for a word (h, w), in nats, as the share of its support that is lost.
 
-    Where the word would be likelier than in a typical place, nothing is lost. The scale ends at the
+    Support is multiplied by e to the power of minus the loss. Where it would be gained, nothing is
+    lost. The scale ends at the
     greatest loss, but not below ``LEAST_EVIDENCE``.
     """
     values = -np.expm1(-np.clip(losses, 0, None)).astype(np.float32)

@@ -24,7 +24,7 @@ TITLES: dict[MapKind, str] = {
     "evidence": "What this word rests on",
     "attention": "Where the model looked",
 }
-UNITS: dict[MapKind, str] = {"evidence": "less likely", "attention": "of the attention"}
+UNITS: dict[MapKind, str] = {"evidence": "of its support", "attention": "of the attention"}
 # What the numbers below small maps are.
 BELOW: dict[MapKind, str] = {
     "evidence": "what hiding the brightest part does to it",

@@ -68,17 +68,17 @@ def explain_map(word: str, of: MapKind, heat: Heat) -> str:
 
 
 def _explain_evidence(word: str, heat: Heat) -> str:
-    """How much less likely the word becomes when its most important part is hidden."""
+    """How much support the word loses when its most important part is hidden."""
     greatest = float(heat.values.max())
     if greatest >= LEAST_EVIDENCE:
         return (
-            f"Evidence: with the brightest part hidden, “{word}” is {percent(greatest)} less "
-            "likely than with a typical part hidden."
+            f"Evidence: with the brightest part hidden, “{word}” loses {percent(greatest)} of its "
+            "support, compared with a typical part hidden."
         )
     return (
-        f"Evidence: “{word}” rests on no single part of the photograph. Whichever is hidden, it is "
-        f"at most {max(1, round(100 * greatest))}% less likely than with a typical part hidden: "
-        "several parts show it, or the words before suggest it."
+        f"Evidence: “{word}” rests on no single part of the photograph. Whichever is hidden, it "
+        f"loses at most {max(1, round(100 * greatest))}% of its support, compared with a typical "
+        "part hidden: several parts show it, or the words before suggest it."
     )
 
 

@@ -25,7 +25,7 @@ _WIDTH = 100  # characters per line
 
 _INTRODUCTION = """
 It takes a photograph and writes a sentence, with two maps for each word: its evidence, which is how
-much less probable the word is when a place of the photograph is hidden, and its attention.
+much support the word loses when a place of the photograph is hidden, and its attention.
 Encoder: ResNet-50 with frozen batch norm, a grid of {side} x {side} locations with 2,048 channels.
 Decoder: an LSTM of width {width} with additive attention, after Xu et al., "Show, Attend and Tell"
 (ICML 2015). {parameters:.1f} million weights, stored as float16; vocabulary of {words:,} words."""
@@ -77,9 +77,8 @@ _LIMITS = (
     "The photograph is squeezed into {size} x {size} pixels, so small things and extreme shapes "
     "are lost.",
     "The maps of a word are on a coarse grid. The attention shows where the decoder looked, which "
-    "may be nearly the same for every word of a caption. The evidence shows how much less probable "
-    "the word is when a place is hidden: what the model relied on, which need not be what is "
-    "there.",
+    "may be nearly the same for every word of a caption. The evidence shows how much support the "
+    "word loses when a place is hidden: what the model relied on, which need not be what is there.",
     "Captions have 1 to {max_words} words, all of them from its vocabulary.",
 )
 _USE = (
@@ -216,7 +215,7 @@ def _pointing_table(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _occlusion(result: Mapping[str, Any]) -> Iterator[str]:
-    """How the maps agree with a full occlusion, in a sentence."""
+    """How the maps agree with occlusion, in a sentence."""
     if rows := occlusion_rows(result):
         values = " and ".join(f"{row.value} for {row.name.lower()}" for row in rows)
         yield _paragraph(f"{_OCCLUSION} is {values}.")

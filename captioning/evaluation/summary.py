@@ -209,7 +209,7 @@ def _pointing_cell(name: str, part: Mapping[str, Any]) -> Row:
 
 
 def occlusion_rows(result: Mapping[str, Any]) -> list[Row]:
-    """How well each kind of map agrees with a full occlusion."""
+    """How well each kind of map agrees with occlusion."""
     part, shown = result.get("occlusion", {"metrics": {}}), metric(catalogue.OCCLUSION)
     rows = [metric_row(replace(shown, name=kind), part) for kind in part["metrics"]]
     return [row._replace(name=MAP_NAMES.get(row.name, row.name), about="") for row in rows]

@@ -54,10 +54,11 @@ class Caption:
     ``text`` is English without a capital or a full stop (``sentence`` has both); ``words`` are
     its T tokens. ``attention`` (T, h, w) has one map per word, which sums to 1 and covers the
     upright photograph from its top left. ``evidence`` (T, h, w), None unless it was asked for, has
-    what each word rests on: how much more log-probability, in nats, the word loses when a place is
-    hidden than when a typical one is. ``probabilities`` (T,) has the probability of each word
-    given those before it. ``probability`` is the whole caption's, its end included, and
-    ``confidence`` the geometric mean over its words and its end, whose calibration is measured.
+    what each word rests on: how much more support, in nats, the word loses when a place is hidden
+    than when a typical one is (see ``inference.evidence``). ``probabilities`` (T,) has the
+    probability of each word given those before it. ``probability`` is the whole caption's, its end
+    included, and ``confidence`` the geometric mean over its words and its end, whose calibration is
+    measured.
     ``score`` is what the search ranked by: the natural log-probability of the caption, divided by
     its length to the power of the length penalty.
     """

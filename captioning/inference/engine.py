@@ -38,10 +38,15 @@ class OccludingEngine(Engine, Protocol):
     """An engine that can also hide parts of photographs, which evidence needs.
 
     ``occlude`` returns, for the caption of each photograph (its word ids, without ``<end>``), how
-    much log-probability each of its T words loses in each of M ways to hide locations, in nats:
-    (T, M). Features are (B, L, C); ``hidden`` (M, L) is True where a location is hidden.
+    much each of its T words loses in each of M ways to hide locations, in nats: (T, M). Features
+    are (B, L, C); ``hidden`` (M, L) is True where a location is hidden. With ``competition`` 1 a
+    word loses log-probability; lower values count the gain of other words only in part.
     """
 
     def occlude(
-        self, features: Tensor, captions: Sequence[Sequence[int]], hidden: Tensor
+        self,
+        features: Tensor,
+        captions: Sequence[Sequence[int]],
+        hidden: Tensor,
+        competition: float = 1.0,
     ) -> list[Tensor]: ...

@@ -102,11 +102,16 @@ class TorchEngine:
 
     @torch.inference_mode()
     def occlude(
-        self, features: Tensor, captions: Sequence[Sequence[int]], hidden: Tensor
+        self,
+        features: Tensor,
+        captions: Sequence[Sequence[int]],
+        hidden: Tensor,
+        competition: float = 1.0,
     ) -> list[Tensor]:
         """What each word of a caption loses with locations hidden, in nats: B of (T, M).
 
-        Features (B, L, C), the word ids of B captions, and M ways to hide locations (M, L).
+        Features (B, L, C), the word ids of B captions, and M ways to hide locations (M, L). For
+        ``competition`` see ``occlusion.drops``.
         """
         lengths = [len(caption) for caption in captions]
         if not any(lengths):
@@ -115,7 +120,8 @@ class TorchEngine:
         words = pad_sequence(rows, batch_first=True, padding_value=PAD).to(self.device)  # (B, T)
         memory, state = self.decoder.start(features.to(self.device, self.dtype))
         said = follow(self.decoder, memory, state, words, words != PAD)
-        lost = drops(self.decoder, memory, said, hidden.to(self.device)).cpu()  # (R, M)
+        hidden = hidden.to(self.device)
+        lost = drops(self.decoder, memory, said, hidden, competition).cpu()  # (R, M)
         # The words come step by step; a stable sort puts those of a photograph together, in order.
         order = said.photograph.cpu().argsort(stable=True)
         return list(torch.split(lost[order], lengths))

@@ -29,7 +29,8 @@ class Words(NamedTuple):
     word: Tensor  # (R,)
     hidden: Tensor  # (R, D)
     cell: Tensor  # (R, D)
-    log_probability: Tensor  # (R,), of the word, nothing hidden
+    score: Tensor  # (R,), the logit of the word, nothing hidden
+    competition: Tensor  # (R,), the log of the summed exponentials of all logits
     alphas: Tensor  # (R, L), nothing hidden
 
 
@@ -45,6 +46,7 @@ def follow(
         output, alphas, following = decoder.step(last, memory, state)
         rows = chosen[:, step].nonzero().flatten()
         word = captions[rows, step]
+        score, competition = _score(decoder, output[rows], word)
         kept.append(
             Words(
                 photograph=rows,
@@ -52,7 +54,8 @@ def follow(
                 word=word,
                 hidden=state.hidden[rows],
                 cell=state.cell[rows],
-                log_probability=_log_probability(decoder, output[rows], word),
+                score=score,
+                competition=competition,
                 alphas=alphas[rows],
             )
         )
@@ -60,18 +63,26 @@ def follow(
     return Words(*(torch.cat(columns) for columns in zip(*kept, strict=True)))
 
 
-def drops(decoder: Decoder, memory: Memory, words: Words, hidden: Tensor) -> Tensor:
-    """How much log-probability each word loses in M ways to hide locations: (R, M), in nats.
+def drops(
+    decoder: Decoder,
+    memory: Memory,
+    words: Words,
+    hidden: Tensor,
+    competition: float = 1.0,
+) -> Tensor:
+    """How much each word loses in M ways to hide locations: (R, M), in nats.
 
-    ``hidden`` (R, M, L), or (M, L) for all words alike, is True where a location is hidden.
+    ``hidden`` (R, M, L), or (M, L) for all words alike, is True where a location is hidden. A
+    word's log-probability is its logit minus the log of the summed exponentials of all words'
+    logits: it falls too when other words gain. ``competition`` is the weight of that second term: 1
+    gives the drop of the log-probability, 0 that of the word's own logit.
     """
     hidden = hidden.expand(len(words.word), *hidden.shape[-2:])
     count = max(1, _AT_ONCE // hidden.shape[1])
-    parts = [
-        _log_probabilities(decoder, memory, part, mask)
-        for part, mask in _parts(words, hidden, count)
-    ]
-    return words.log_probability.unsqueeze(1) - torch.cat(parts)
+    parts = [_scores(decoder, memory, part, mask) for part, mask in _parts(words, hidden, count)]
+    scores, competitions = (torch.cat(columns) for columns in zip(*parts, strict=True))  # (R, M)
+    lost = words.score.unsqueeze(1) - scores
+    return lost - competition * (words.competition.unsqueeze(1) - competitions)
 
 
 def _parts(words: Words, hidden: Tensor, count: int) -> Iterator[tuple[Words, Tensor]]:
@@ -81,8 +92,10 @@ def _parts(words: Words, hidden: Tensor, count: int) -> Iterator[tuple[Words, Te
         yield Words(*(column[part] for column in words)), hidden[part]
 
 
-def _log_probabilities(decoder: Decoder, memory: Memory, words: Words, hidden: Tensor) -> Tensor:
-    """The log-probability (R, M) of each word when locations ``hidden`` (R, M, L) show the mean."""
+def _scores(
+    decoder: Decoder, memory: Memory, words: Words, hidden: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``_score`` of each word, (R, M) each, when locations ``hidden`` (R, M, L) show the mean."""
     # The mean is one more location, which those that are hidden share: it has the score of each.
     # A key is linear in its feature, so the key of the mean feature is the mean key.
     with_mean = Memory(
@@ -98,11 +111,14 @@ def _log_probabilities(decoder: Decoder, memory: Memory, words: Words, hidden: T
     state = State(words.hidden, words.cell)
     output, _ = decoder.read(words.last, context.flatten(0, 1), state)  # (R * M, E)
     word = words.word.repeat_interleave(ways, dim=0)
-    return _log_probability(decoder, output, word).view(-1, ways)
+    score, competition = _score(decoder, output, word)
+    return score.view(-1, ways), competition.view(-1, ways)
 
 
-def _log_probability(decoder: Decoder, output: Tensor, words: Tensor) -> Tensor:
-    """The log-probability (N,) of words (N,) after output vectors (N, E)."""
+def _score(decoder: Decoder, output: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits (N,) of words (N,) after output vectors (N, E), and what they compete with (N,).
+
+    Their difference is the log-probability.
+    """
     logits = decoder.vocabulary(output).float()  # (N, V)
-    own: Tensor = logits.log_softmax(dim=-1).gather(1, words.unsqueeze(1)).squeeze(1)
-    return own
+    return logits.gather(1, words.unsqueeze(1)).squeeze(1), logits.logsumexp(dim=-1)

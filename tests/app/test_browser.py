@@ -130,7 +130,7 @@ def test_each_scale_stands_between_its_labels(page):
     upload(page, photograph(0))
     headline(page)
     wait_for_images(page)
-    units = ("% less likely", "% of the attention")
+    units = ("% of its support", "% of the attention")
     for index, unit in enumerate(units):
         scale = page.get_by_alt_text("Scale of the colours").nth(index).bounding_box()
         zero = page.get_by_text("0%", exact=True).nth(index).bounding_box()

@@ -33,9 +33,9 @@ def occluded(monkeypatch):
     """How many photographs each computation of evidence was for."""
     counts, original = [], TorchEngine.occlude
 
-    def occlude(self, features, captions, hidden):
+    def occlude(self, features, captions, *hidden):
         counts.append(len(features))
-        return original(self, features, captions, hidden)
+        return original(self, features, captions, *hidden)
 
     monkeypatch.setattr(TorchEngine, "occlude", occlude)
     return counts
@@ -158,10 +158,10 @@ def test_each_scale_goes_from_0_to_the_value_of_its_hottest_colour(model, captio
         share = caption.attention[word].max()
         written = texts(choose(shown, word)).splitlines()
         assert written.count("0%") == 2
-        assert f"{lost:.0%} less likely" in written
+        assert f"{lost:.0%} of its support" in written
         assert f"{share:.0%} of the attention" in written
         scales = [image.alt for image in result_images(shown) if image.alt.startswith("Scale")]
-        assert f"{lost:.0%} less likely" in scales[0]
+        assert f"{lost:.0%} of its support" in scales[0]
         assert f"{share:.0%} of the attention" in scales[1]
 
 

@@ -68,7 +68,7 @@ def test_a_percentage_never_calls_the_possible_impossible_or_certain(share, text
 def test_evidence_is_said_as_the_share_of_the_probability_that_is_lost():
     half = evidence_heat(peaked(2, 3) * np.log(2))  # half as likely
     text = explain_map("dog", "evidence", half)
-    assert "with the brightest part hidden, “dog” is 50% less likely" in text
+    assert "with the brightest part hidden, “dog” loses 50% of its support" in text
 
 
 @pytest.mark.parametrize(("loss", "percentage"), [(0.0, 1), (0.004, 1), (0.06, 6), (0.099, 10)])
@@ -76,7 +76,7 @@ def test_a_word_that_loses_little_rests_on_no_single_part(loss, percentage):
     losses = peaked(2, 3) * -np.log1p(-loss)
     text = explain_map("in", "evidence", evidence_heat(losses))
     assert "“in” rests on no single part of the photograph" in text
-    assert f"at most {percentage}% less likely" in text
+    assert f"at most {percentage}% of its support" in text
     assert "brightest" not in text
 
 

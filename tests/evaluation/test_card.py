@@ -107,7 +107,7 @@ def test_a_card_says_where_the_maps_point(trained):
 def test_a_card_of_an_older_result_says_nothing_of_mosaics(trained):
     card = text_of(model_card(trained, result()))
     assert "mosaic" not in card
-    assert "how much less probable the word is when a place is hidden" in card  # the limit stays
+    assert "how much support the word loses when a place is hidden" in card  # the limit stays
 
 
 def test_a_card_of_flickr8k_has_its_citation_terms_limits_and_biases(trained):

@@ -46,7 +46,7 @@ class Blind:
 
 @torch.no_grad()
 def slow_map(decoder, features, tokens, position):
-    """What a word loses when each location and its neighbours show the mean: (5, 5)."""
+    """The support a word loses when each location and its neighbours show the mean: (5, 5)."""
     memory, state = decoder.start(features.unsqueeze(0))
     last = torch.tensor([1])
     for token in tokens[:position]:
@@ -55,7 +55,10 @@ def slow_map(decoder, features, tokens, position):
 
     def said(seen):
         output, _, _ = decoder.step(last, Memory(seen, decoder.attention.key(seen)), state)
-        return float(decoder.vocabulary(output).log_softmax(-1)[0, tokens[position]])
+        logits = decoder.vocabulary(output)[0]
+        # Midway between the word's own logit and its log-probability.
+        both = logits[tokens[position]] + logits.log_softmax(-1)[tokens[position]]
+        return float(both / 2)
 
     lost = np.zeros((5, 5))
     for row in range(5):

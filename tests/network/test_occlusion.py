@@ -38,8 +38,11 @@ def follow_all(decoder, features, captions=CAPTIONS):
 
 
 @torch.no_grad()
-def log_probability(decoder, features, tokens, mask):
-    """Of the last of ``tokens``, before which alone a mask (L,) hides features (L, C)."""
+def log_probability(decoder, features, tokens, mask, normalise=True):
+    """Of the last of ``tokens``, before which alone a mask (L,) hides features (L, C).
+
+    Without ``normalise`` only its logit.
+    """
     memory, state = decoder.start(features.unsqueeze(0))
     *before, last = [START, *tokens[:-1]]
     for token in before:
@@ -47,10 +50,11 @@ def log_probability(decoder, features, tokens, mask):
     altered = torch.where(mask.unsqueeze(-1), features.mean(dim=0), features).unsqueeze(0)
     seen = Memory(altered, decoder.attention.key(altered))
     output, _, _ = decoder.step(torch.tensor([last]), seen, state)
-    return float(decoder.vocabulary(output).log_softmax(-1)[0, tokens[-1]])
+    logits = decoder.vocabulary(output)[0]
+    return float((logits.log_softmax(-1) if normalise else logits)[tokens[-1]])
 
 
-def slow_drops(decoder, features, masks):
+def slow_drops(decoder, features, masks, normalise=True):
     """Per photograph, word and mask, in the order of ``follow``: step by step."""
     rows = []
     for step in range(CAPTIONS.shape[1]):
@@ -58,8 +62,11 @@ def slow_drops(decoder, features, masks):
             if caption[step] == PAD:
                 continue
             tokens = caption[: step + 1]
-            whole = log_probability(decoder, own, tokens, torch.zeros(9, dtype=torch.bool))
-            rows.append([whole - log_probability(decoder, own, tokens, mask) for mask in masks])
+            nothing = torch.zeros(9, dtype=torch.bool)
+            whole, *hidden = (
+                log_probability(decoder, own, tokens, mask, normalise) for mask in (nothing, *masks)
+            )
+            rows.append([whole - one for one in hidden])
     return torch.tensor(rows)
 
 
@@ -73,8 +80,10 @@ def test_words_are_followed_with_the_state_before_them(decoder, features):
             one = Words(*(column[row : row + 1] for column in words))
             own = Memory(*(part[one.photograph] for part in memory))
             output, alphas, _ = decoder.step(one.last, own, State(one.hidden, one.cell))
-            said = decoder.vocabulary(output).log_softmax(-1)[0, one.word]
-            assert_close(said, one.log_probability, atol=2e-3, rtol=0)
+            logits = decoder.vocabulary(output)[0]
+            assert_close(logits[one.word], one.score, atol=2e-3, rtol=0)
+            said = logits.log_softmax(-1)[one.word]
+            assert_close(said, one.score - one.competition, atol=2e-3, rtol=0)
             assert_close(alphas, one.alphas, atol=1e-3, rtol=0)
 
 
@@ -85,6 +94,18 @@ def test_each_drop_equals_that_of_the_slow_way(decoder, features, masks):
     assert lost.shape == (9, 7)
     expected = slow_drops(decoder, features, masks)
     assert expected.abs().max() > 0.3  # there is something to compare
+    assert_close(lost, expected, atol=4e-3, rtol=0)
+
+
+@pytest.mark.parametrize("competition", [0.0, 0.5])
+def test_without_competition_a_word_loses_its_own_score(decoder, features, masks, competition):
+    memory, words = follow_all(decoder, features)
+    with torch.no_grad():
+        lost = drops(decoder, memory, words, masks, competition)
+        probability = drops(decoder, memory, words, masks)
+    expected = slow_drops(decoder, features, masks, normalise=False)
+    assert (expected - probability).abs().max() > 0.1  # the other words matter
+    expected = competition * probability + (1 - competition) * expected
     assert_close(lost, expected, atol=4e-3, rtol=0)
 
 
