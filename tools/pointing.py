@@ -31,7 +31,7 @@ from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 
 SEEDS = range(5)
-VARIANTS = {0: (1.0,), 1: (1.0, 0.75, 0.5, 0.25, 0.0), 2: (1.0, 0.5)}  # weights by reach
+VARIANTS = {0: (1.0,), 1: (1.0, 0.8, 0.6, 0.4, 0.2, 0.0), 2: (1.0, 0.6)}  # weights by reach
 BATCH = 16  # mosaics
 
 
