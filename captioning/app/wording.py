@@ -59,7 +59,8 @@ def position(caption: Caption, word: int, of: MapKind) -> str:
 def no_evidence(failure: Failure) -> str:
     """Why a caption has no evidence, as a sentence in Markdown."""
     # The advice at the end is for those who call the captioner: the page asks for it by itself.
-    return escape_markdown(failure.reason.removesuffix(": caption it without evidence")) + "."
+    reason = failure.reason.removesuffix(".").removesuffix(": caption it without evidence")
+    return escape_markdown(reason) + "."
 
 
 def explain_map(word: str, of: MapKind, heat: Heat) -> str:

@@ -219,7 +219,7 @@ class Captioner:
         if settings.evidence and picture.size == (1, 1):
             raise ImageError(
                 f"{describe(photo)} is a single pixel, so no part of it can be evidence for a "
-                "word: caption it without evidence"
+                "word: caption it without evidence."
             )
         return to_array(picture, self.images)
 

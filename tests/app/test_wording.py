@@ -88,7 +88,7 @@ def test_attention_is_compared_with_an_even_share():
 
 
 def test_a_page_gives_no_advice_to_programmers():
-    reason = "a_b.png is a single pixel, so there is no evidence: caption it without evidence"
+    reason = "a_b.png is a single pixel, so there is no evidence: caption it without evidence."
     assert no_evidence(Failure("a_b.png", reason)) == (
         r"a\_b.png is a single pixel, so there is no evidence."
     )
