@@ -66,7 +66,6 @@ def neighbourhoods(side: int, reach: int = REACH) -> Tensor:
     if side < 2 * reach + 2:  # the neighbours of the middle would be everything
         reach = 0
     position = torch.arange(side)
-    near = (
-        position[:, None] - position[None, :]
-    ).abs() <= reach  # (side, side), of rows or columns
+    distance = (position[:, None] - position[None, :]).abs()  # (side, side), of rows or columns
+    near = distance <= reach
     return (near[:, None, :, None] & near[None, :, None, :]).reshape(side**2, side**2)
