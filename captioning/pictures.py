@@ -57,6 +57,11 @@ def evidence_heat(losses: NDArray[np.floating]) -> Heat:
     return Heat(values, max(float(values.max(initial=0)), LEAST_EVIDENCE))
 
 
+def heat_of(kind: str, values: NDArray[np.floating]) -> Heat:
+    """A map (h, w) of a kind, "evidence" or "attention"."""
+    return evidence_heat(values) if kind == "evidence" else attention_heat(values)
+
+
 def overlay(photo: Image.Image, heat: Heat, strength: float = STRENGTH) -> Image.Image:
     """Lay heat over a photograph in grey: RGB, of the photograph's size.
 

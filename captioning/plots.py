@@ -13,20 +13,12 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes as Axes  # also for modules that draw with this one
 from matplotlib.figure import Figure as Figure
-from matplotlib.figure import SubFigure
 from numpy.typing import NDArray
 from PIL import Image
 
 from captioning.errors import SettingError
 from captioning.files import write_atomically
-from captioning.pictures import (
-    Heat,
-    attention_heat,
-    evidence_heat,
-    overlay,
-    scale_picture,
-    thumbnail,
-)
+from captioning.pictures import Heat, heat_of, overlay, scale_picture, thumbnail
 
 _PHOTO_SIDE = 320  # pixels, the longer one
 _CELL = 2.3  # inches
@@ -125,9 +117,9 @@ def maps_figure(
         raise SettingError("the caption has no words, so there is no map to draw")
     photo = thumbnail(photo, _PHOTO_SIDE)
     columns = min(columns, len(words) + 1)
-    groups = {_ATTENTION: [attention_heat(each) for each in attention]}
+    groups = {_ATTENTION: [heat_of("attention", each) for each in attention]}
     if evidence is not None:
-        groups = {_EVIDENCE: [evidence_heat(each) for each in evidence]} | groups
+        groups = {_EVIDENCE: [heat_of("evidence", each) for each in evidence]} | groups
     rows = -(-(len(words) + 1) // columns)
     height = rows * (_CELL * min(2.0, max(0.1, photo.height / photo.width)) + 0.35)
     sizes = [*[height + _HEADING] * len(groups), _SCALE]
@@ -136,7 +128,7 @@ def maps_figure(
     for part, (title, heats) in zip(parts, groups.items(), strict=True):
         part.suptitle(textwrap.fill(title, 18 * columns), x=0.01, ha="left", fontsize=11)
         _draw_maps(list(part.subplots(rows, columns, squeeze=False).flat), photo, words, heats)
-    _draw_scale(foot)
+    draw_scale(foot.subplots(), "the % in brackets")
     return figure
 
 
@@ -152,12 +144,12 @@ def _draw_maps(
         axes.set_title(f"{word}  ({heat.top:.0%})", fontsize=12)
 
 
-def _draw_scale(figure: SubFigure) -> None:
-    """Draw the colours of heat, from 0 to the percentage in brackets."""
-    axes = figure.subplots()
+def draw_scale(axes: Axes, end: str) -> None:
+    """Draw the colours of heat, from 0 to what ``end`` says."""
     axes.imshow(scale_picture(256, 1), extent=(0, 1, 0, 1), aspect="auto")
-    axes.set_xticks([0, 1], ["0 %", "the % in brackets"], fontsize=10)
+    axes.set_xticks([0, 1], ["0 %", end], fontsize=10)
     axes.set_yticks([])
+    axes.set_box_aspect(0.03)
 
 
 class PairOfCaptions(NamedTuple):

@@ -15,6 +15,7 @@ from captioning.plots import (
     save_figure,
     training_curves,
 )
+from tests.figures import stars
 from tests.maps import grey_photo, peaked
 
 WORDS = ["a", "man", "'s", "dog"]
@@ -90,18 +91,6 @@ def shaded(figure):
     """The shaded spans of every panel, as (left, right)."""
     return [
         [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
-        for axes in figure.axes
-    ]
-
-
-def stars(figure):
-    """Where every panel has stars."""
-    return [
-        [
-            (line.get_xdata()[0], line.get_ydata()[0])
-            for line in axes.lines
-            if line.get_marker() == "*"
-        ]
         for axes in figure.axes
     ]
 

@@ -11,6 +11,7 @@ from captioning.app.session import MAX_PHOTOS, Settings, Upload
 from captioning.app.sidebar import choose_display, choose_search, load_chosen_model
 from captioning.app.uploads import session, show_uploaders
 from captioning.app.wording import caption_text, escape_markdown, no_evidence
+from captioning.data.images import ImageError
 from captioning.errors import CaptioningError, SettingError
 from captioning.inference.captioner import Caption, Captioner, Failure
 
@@ -95,9 +96,8 @@ def explain(chosen: Captioned, captioner: Captioner, settings: Settings) -> Expl
         return Explained(caption, "This caption has no words, so there is nothing to explain.")
     try:
         with st.spinner("Measuring what each word rests on…"):
-            result = session().explained(captioner, chosen.upload, settings)
+            return Explained(session().explained(captioner, chosen.upload, caption, settings))
     except SettingError:
         return Explained(caption, "This model cannot tell what its words rest on.")
-    if isinstance(result, Failure):
-        return Explained(caption, no_evidence(result))
-    return Explained(result)
+    except ImageError as error:
+        return Explained(caption, no_evidence(str(error), caption.source))

@@ -9,14 +9,7 @@ from captioning.app.wording import explain_map, make_distinct, percent, position
 from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.evaluation.objects import ObjectWords
 from captioning.inference.captioner import Caption, MapKind
-from captioning.pictures import (
-    Heat,
-    attention_heat,
-    evidence_heat,
-    overlay,
-    scale_picture,
-    thumbnail,
-)
+from captioning.pictures import heat_of, overlay, scale_picture, thumbnail
 
 PHOTO_SIDE, MAP_SIDE = 480, 150  # pixels, the longer one
 SCALE_SIZE = (480, 28)  # pixels
@@ -96,7 +89,7 @@ def opening_word(words: tuple[str, ...]) -> int:
 
 def show_map(photo: Image.Image, caption: Caption, word: int, of: MapKind, strength: float) -> None:
     """One map as heat over the photograph, with its scale and what it means."""
-    heat = heat_of(caption, word, of)
+    heat = heat_of(of, caption.maps(of)[word])
     st.image(
         overlay(photo, heat, strength),
         alt=f"{of.capitalize()} for “{caption.words[word]}” as heat over the photograph: greatest "
@@ -104,12 +97,6 @@ def show_map(photo: Image.Image, caption: Caption, word: int, of: MapKind, stren
     )
     show_scale(heat.top, UNITS[of])
     st.markdown(explain_map(caption.words[word], of, heat))
-
-
-def heat_of(caption: Caption, word: int, of: MapKind) -> Heat:
-    """A word's map, ready to be shown."""
-    maps = caption.maps(of)
-    return evidence_heat(maps[word]) if of == "evidence" else attention_heat(maps[word])
 
 
 def show_scale(top: float, unit: str) -> None:
@@ -132,7 +119,7 @@ def show_small_maps(photo: Image.Image, caption: Caption, of: MapKind, strength:
     )
     with st.container(horizontal=True):
         for word, text in enumerate(caption.words):
-            heat = heat_of(caption, word, of)
+            heat = heat_of(of, caption.maps(of)[word])
             st.image(
                 overlay(photo, heat, strength),
                 caption=f"{text} · {percent(caption.probabilities[word])}  \n"

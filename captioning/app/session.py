@@ -10,10 +10,6 @@ from captioning.inference.captioner import Caption, Captioner, Failure
 
 MAX_PHOTOS = 50  # captioned at a time
 MAX_REMEMBERED = 200  # captions that are not computed again; each is a few kilobytes
-# A photograph alone is rounded differently than in a batch, which can turn a tie.
-_ANOTHER_CAPTION = (
-    "has two captions that the model finds equally good, and the evidence is for the other one"
-)
 
 
 @dataclass(frozen=True)
@@ -72,26 +68,19 @@ class Session:
             yield _renamed(known[key], upload.name)
 
     def explained(
-        self, captioner: Captioner, upload: Upload, settings: Settings
-    ) -> Caption | Failure:
-        """The caption of one photograph with its evidence, or why it has none.
+        self, captioner: Captioner, upload: Upload, caption: Caption, settings: Settings
+    ) -> Caption:
+        """The caption of a photograph with its evidence, which is remembered with it.
 
-        It is remembered in place of the caption without evidence. Raises SettingError for a
-        captioner whose engine cannot give evidence.
+        Raises ImageError where the photograph is too small, and SettingError for a captioner whose
+        engine cannot give evidence.
         """
         key = (upload.digest, settings)
         known = self._remembered.get(key)
         if not isinstance(known, Caption) or known.evidence is None:
-            result = _caption_with_evidence(captioner, upload, settings)
-            if isinstance(result, Failure):
-                return _renamed(result, upload.name)  # the caption without evidence stays known
-            if isinstance(known, Caption):
-                if known.words != result.words:
-                    return Failure(upload.name, f"{upload.name} {_ANOTHER_CAPTION}")
-                result = replace(known, evidence=result.evidence)
-            known = result
+            known = captioner.explain(caption, upload.content)
         self._remember(key, known)
-        return _renamed(known, upload.name)
+        return replace(known, source=upload.name)
 
     def _remember(self, key: tuple[str, Settings], result: Caption | Failure) -> None:
         """Remember a result as the one used last, and forget the one unused for longest."""
@@ -99,19 +88,6 @@ class Session:
         self._remembered.move_to_end(key)
         if len(self._remembered) > self._capacity:
             self._remembered.popitem(last=False)
-
-
-def _caption_with_evidence(
-    captioner: Captioner, upload: Upload, settings: Settings
-) -> Caption | Failure:
-    """Caption one photograph anew, with evidence."""
-    (result,) = captioner.stream(
-        [upload.content],
-        beam=settings.beam,
-        length_penalty=settings.length_penalty,
-        evidence=True,
-    )
-    return result
 
 
 def _renamed(result: Caption | Failure, name: str) -> Caption | Failure:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from captioning.evaluation.calibration import Calibration
-from captioning.inference.captioner import Alternative, Caption, Failure, MapKind
+from captioning.inference.captioner import Alternative, Caption, MapKind
 from captioning.pictures import LEAST_EVIDENCE, Heat
 
 
@@ -56,11 +56,11 @@ def position(caption: Caption, word: int, of: MapKind) -> str:
     return f"{x:.0%} from the left, {y:.0%} from the top"
 
 
-def no_evidence(failure: Failure) -> str:
-    """Why a caption has no evidence, as a sentence in Markdown."""
+def no_evidence(reason: str, name: str) -> str:
+    """Why a caption has no evidence, as a sentence in Markdown; ``name`` is the file's."""
     # The advice at the end is for those who call the captioner: the page asks for it by itself.
-    reason = failure.reason.removesuffix(".").removesuffix(": caption it without evidence")
-    return escape_markdown(reason) + "."
+    reason = reason.removesuffix(".").removesuffix(": caption it without evidence")
+    return escape_markdown(reason.replace("the image", name, 1)) + "."
 
 
 def explain_map(word: str, of: MapKind, heat: Heat) -> str:

@@ -12,14 +12,7 @@ from PIL import Image
 
 from captioning.evaluation.catalogue import OF_A_PHOTOGRAPH, format_value
 from captioning.evaluation.summary import percent, typeset
-from captioning.pictures import (
-    Heat,
-    as_jpeg,
-    attention_heat,
-    data_url,
-    evidence_heat,
-    thumbnail,
-)
+from captioning.pictures import Heat, as_jpeg, data_url, heat_of, thumbnail
 
 PHOTO_SIDE = 320  # pixels, the longer one
 GROUPS = ("best", "median", "worst", "random")
@@ -165,9 +158,8 @@ def _word_maps(entry: Entry, words: int) -> list[dict[str, WordMap]]:
     """The maps of each of the words, by kind."""
     by_word: list[dict[str, WordMap]] = [{} for _ in range(words)]
     for kind, maps in _maps(entry).items():
-        as_heat = evidence_heat if kind == "evidence" else attention_heat
         for shown, of_word in zip(by_word, maps, strict=False):
-            shown[kind] = _word_map(as_heat(of_word))
+            shown[kind] = _word_map(heat_of(kind, of_word))
     return by_word
 
 

@@ -15,8 +15,8 @@ from captioning.evaluation.catalogue import REPORTED, metric
 from captioning.evaluation.mosaics import MosaicExample
 from captioning.evaluation.published import PUBLISHED
 from captioning.evaluation.summary import KINDS, MAP_NAMES, people, percent
-from captioning.pictures import Heat, attention_heat, evidence_heat, overlay, scale_picture
-from captioning.plots import LINES, WIDTH, Axes, Figure, panel
+from captioning.pictures import Heat, heat_of, overlay
+from captioning.plots import LINES, WIDTH, Axes, Figure, draw_scale, panel
 
 _MARKS: tuple[dict[str, Any], ...] = tuple(
     {**style, "linestyle": "none", "markersize": 6} for style in LINES
@@ -174,7 +174,7 @@ def mosaic_figure(examples: Sequence[MosaicExample]) -> Figure:
     *parts, legend = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False).flat
     for part, example in zip(parts, examples, strict=True):
         _draw_mosaic(part, example)
-    _draw_scale(legend.subplots())
+    draw_scale(legend.subplots(), "the value above a map")
     return figure
 
 
@@ -195,18 +195,8 @@ def _draw_mosaic(part: Any, example: MosaicExample) -> None:
 
 def heats_of(example: MosaicExample) -> dict[str, Heat]:
     """The maps of a mosaic's word as heat, by kind, the evidence first."""
-    return {
-        "evidence": evidence_heat(example.evidence),
-        "attention": attention_heat(example.attention),
-    }
-
-
-def _draw_scale(axes: Axes) -> None:
-    """The colours of the heat."""
-    axes.imshow(scale_picture(256, 1), aspect="auto", extent=(0, 1, 0, 1))
-    axes.set_yticks([])
-    axes.set_xticks([0, 1], ["0 %", "the value above a map"], fontsize="small")
-    axes.set_box_aspect(0.03)
+    maps = {"evidence": example.evidence, "attention": example.attention}
+    return {kind: heat_of(kind, values) for kind, values in maps.items()}
 
 
 def beam_curve(beams: Sequence[Mapping[str, Any]]) -> Figure:

@@ -182,6 +182,18 @@ class Captioner:
         while batch := list(islice(remaining, batch_size)):
             yield from self._caption_batch(batch, settings)
 
+    def explain(self, caption: Caption, photo: Source) -> Caption:
+        """Add the evidence to a caption that this captioner gave ``photo``, without a search.
+
+        Nothing else of the caption changes. Raises ImageError for a photograph that cannot be read
+        or is too small, and SettingError for an engine that cannot give evidence.
+        """
+        require_occlusion(self.engine)
+        pixels = self._load(photo, _Settings(self.decoding, evidence=True))
+        features = self.engine.encode(torch.from_numpy(pixels).unsqueeze(0))  # (1, L, C)
+        tokens = self.vocabulary.encode(caption.words)
+        return replace(caption, evidence=evidence_maps(self.engine, features, [tokens])[0])
+
     def _settings(
         self, beam: int | None, length_penalty: float | None, evidence: bool
     ) -> "_Settings":

@@ -9,6 +9,7 @@ from PIL import Image
 
 from captioning import Caption, Captioner, Failure
 from captioning.app.session import Session, Settings, Upload
+from captioning.data.images import ImageError
 from captioning.errors import SettingError
 
 SETTINGS = Settings("tiny", beam=2, length_penalty=0.7)
@@ -36,10 +37,13 @@ class Counting:
         def counted():
             for photo in photos:
                 self.count += 1
-                self.explained += settings.get("evidence", False)
                 yield photo
 
         return self.captioner.stream(counted(), **settings)
+
+    def explain(self, caption, photo):
+        self.explained += 1
+        return self.captioner.explain(caption, photo)
 
 
 @pytest.fixture
@@ -116,7 +120,7 @@ def test_the_caption_unused_for_longest_is_forgotten_first(counting):
 def test_evidence_is_the_captioners_under_the_files_name(captioner):
     session = Session()
     (shown,) = session.captions(captioner, UPLOADS[:1], SETTINGS)
-    explained = session.explained(captioner, UPLOADS[0], SETTINGS)
+    explained = session.explained(captioner, UPLOADS[0], shown, SETTINGS)
     expected = captioner(UPLOADS[0].content, beam=2, length_penalty=0.7, evidence=True)
     assert shown.evidence is None
     assert (explained.source, explained.words) == ("0.png", shown.words)
@@ -126,59 +130,54 @@ def test_evidence_is_the_captioners_under_the_files_name(captioner):
 
 def test_evidence_is_computed_once_and_only_when_asked_for(counting):
     session = Session()
-    list(session.captions(counting, UPLOADS[:3], SETTINGS))
+    captions = list(session.captions(counting, UPLOADS[:3], SETTINGS))
     assert counting.explained == 0
-    first = session.explained(counting, UPLOADS[1], SETTINGS)
+    first = session.explained(counting, UPLOADS[1], captions[1], SETTINGS)
     assert counting.explained == 1
     list(session.captions(counting, UPLOADS[:3], SETTINGS))
-    again = session.explained(counting, replace(UPLOADS[1], name="copy.png"), SETTINGS)
-    assert (counting.count, counting.explained) == (4, 1)
+    copy = replace(UPLOADS[1], name="copy.png")
+    again = session.explained(counting, copy, captions[1], SETTINGS)
+    assert (counting.count, counting.explained) == (3, 1)  # nothing was captioned again
     assert (again.source, again.evidence is first.evidence) == ("copy.png", True)
-    session.explained(counting, UPLOADS[1], replace(SETTINGS, beam=1))
+    session.explained(counting, UPLOADS[1], captions[1], replace(SETTINGS, beam=1))
     assert counting.explained == 2
     assert len(session) == 4  # three photographs, one of them with two settings
 
 
-def test_evidence_of_a_photograph_not_captioned_before_is_remembered_with_its_caption(counting):
+def test_evidence_of_a_caption_that_was_forgotten_is_remembered_with_it(counting):
     session = Session()
-    explained = session.explained(counting, UPLOADS[0], SETTINGS)
-    (caption,) = session.captions(counting, UPLOADS[:1], SETTINGS)
+    (caption,) = Session().captions(counting, UPLOADS[:1], SETTINGS)
+    explained = session.explained(counting, UPLOADS[0], caption, SETTINGS)
+    (again,) = session.captions(counting, UPLOADS[:1], SETTINGS)
     assert counting.count == 1
-    assert caption.evidence is explained.evidence
+    assert again.evidence is explained.evidence
 
 
 def test_without_evidence_the_caption_stays_known(counting):
     session = Session()
     (caption,) = session.captions(counting, [PIXEL], SETTINGS)
-    failure = session.explained(counting, PIXEL, SETTINGS)
-    assert isinstance(failure, Failure)
-    assert failure.reason.startswith("pixel.png is a single pixel")
+    with pytest.raises(ImageError, match="is a single pixel"):
+        session.explained(counting, PIXEL, caption, SETTINGS)
     count = counting.count
     (again,) = session.captions(counting, [PIXEL], SETTINGS)
     assert (counting.count, again.text) == (count, caption.text)
 
 
-def test_evidence_for_other_words_is_not_taken_for_that_of_the_caption(captioner):
-    class Undecided:
-        """Alone, a photograph has another caption than in a batch."""
-
-        def stream(self, photos, evidence=False, **settings):
-            for caption in captioner.stream(photos, evidence=evidence, **settings):
-                yield replace(caption, words=("other",)) if evidence else caption
-
+def test_evidence_is_for_the_words_of_the_caption_that_is_shown(captioner):
     session = Session()
-    (caption,) = session.captions(Undecided(), UPLOADS[:1], SETTINGS)
-    failure = session.explained(Undecided(), UPLOADS[0], SETTINGS)
-    assert isinstance(failure, Failure)
-    assert failure.reason.startswith("0.png has two captions")
-    (again,) = session.captions(Undecided(), UPLOADS[:1], SETTINGS)
-    assert again.words == caption.words
+    (caption,) = session.captions(captioner, UPLOADS[:1], SETTINGS)
+    # In a batch, a photograph may get another caption than alone.
+    other = replace(caption, words=("the", "red", "ball"))
+    explained = session.explained(captioner, UPLOADS[0], other, SETTINGS)
+    assert explained.words == other.words
+    assert explained.evidence.shape == (3, *caption.attention.shape[1:])
 
 
 def test_an_engine_that_cannot_give_evidence_is_a_setting_error(captioner):
     class Engine:
         """Not even an engine; what matters is that it cannot hide anything."""
 
+    (caption,) = Session().captions(captioner, UPLOADS[:1], SETTINGS)
     plain = Captioner(Engine(), captioner.images, captioner.vocabulary, captioner.decoding)
     with pytest.raises(SettingError, match="evidence"):
-        Session().explained(plain, UPLOADS[0], SETTINGS)
+        Session().explained(plain, UPLOADS[0], caption, SETTINGS)

@@ -15,7 +15,6 @@ from captioning.app.wording import (
     one_in,
     percent,
 )
-from captioning.inference.captioner import Failure
 from captioning.pictures import attention_heat, evidence_heat
 from tests.maps import peaked
 
@@ -89,6 +88,6 @@ def test_attention_is_compared_with_an_even_share():
 
 def test_a_page_gives_no_advice_to_programmers():
     reason = "a_b.png is a single pixel, so there is no evidence: caption it without evidence."
-    assert no_evidence(Failure("a_b.png", reason)) == (
+    assert no_evidence(reason.replace("a_b.png", "the image"), "a_b.png") == (
         r"a\_b.png is a single pixel, so there is no evidence."
     )

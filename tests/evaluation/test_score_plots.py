@@ -19,23 +19,12 @@ from captioning.evaluation.summary import PLOT_TEXTS
 from captioning.pictures import attention_heat, evidence_heat, overlay, scale_picture
 from captioning.plots import save_figure
 from tests.evaluation.report_pages import full, minimal, mosaic, pointing
+from tests.figures import stars
 
 
 def labels(figure):
     """The legend of every panel."""
     return [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes]
-
-
-def stars(figure):
-    """Where every panel has stars."""
-    return [
-        [
-            (line.get_xdata()[0], line.get_ydata()[0])
-            for line in axes.lines
-            if line.get_marker() == "*"
-        ]
-        for axes in figure.axes
-    ]
 
 
 def beam(width, cider):

@@ -132,6 +132,18 @@ def test_a_stream_gives_each_photograph_its_own_evidence(fine):
         assert np.allclose(caption.evidence, alone.evidence, atol=0.02)
 
 
+def test_evidence_can_be_added_to_a_caption_without_a_search(fine, monkeypatch):
+    plain, expected = fine(PHOTOS[0]), fine(PHOTOS[0], evidence=True)
+
+    def fail(*_):
+        raise AssertionError("a caption was searched for")
+
+    monkeypatch.setattr(captioner_module, "beam_search", fail)
+    explained = fine.explain(plain, PHOTOS[0])
+    assert_same(explained, plain)
+    assert np.allclose(explained.evidence, expected.evidence, atol=1e-3)
+
+
 def test_the_peak_of_evidence_is_where_it_is_greatest(fine):
     caption = fine(PHOTOS[0], evidence=True)
     for word, values in enumerate(caption.evidence):
