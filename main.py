@@ -17,6 +17,9 @@ from captioning.training.pipeline import train
 from captioning.training.recipe import BLEND, SETTINGS, STAGES, Recipe
 from captioning.training.train import TrainConfig
 
+CAPTIONS = Path("flickr8k/Flickr8k_Subset/captions.txt")
+IMAGES = CAPTIONS.parent / "Images"
+
 RECIPE = Recipe(
     min_count=5,
     caption_words=20,
@@ -81,6 +84,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> TrainingFlags:
     words = sys.argv[1:] if arguments is None else arguments
     values = vars(build_parser().parse_args(words))
     settings = {name: values.pop(name) for name in SETTINGS if name in values}
+    lists = {"captions": [CAPTIONS], "images": [IMAGES], "text": [], "manner": []}
+    values |= {name: tuple(values[name] or default) for name, default in lists.items()}
     return TrainingFlags(**values, settings=settings, words=tuple(words))
 
 
@@ -103,23 +108,50 @@ def build_parser() -> argparse.ArgumentParser:
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """What to train on."""
     add = parser.add_argument_group("data").add_argument
-    data = Path("flickr8k/Flickr8k_Subset")
     add(
         "--captions",
         type=Path,
-        default=data / "captions.txt",
+        action="append",
         metavar="FILE",
-        help="caption file (default: %(default)s)",
+        help="caption file; may be given several times, each with its --images: the first one's "
+        f"development photographs choose the best epoch (default: {CAPTIONS})",
     )
     add(
         "--images",
         type=Path,
-        default=data / "Images",
+        action="append",
         metavar="FOLDER",
-        help="folder of photographs (default: %(default)s)",
+        help=f"folder of its photographs (default: {IMAGES})",
+    )
+    add(
+        "--text",
+        type=Path,
+        action="extend",
+        nargs="+",
+        metavar="FILE",
+        help="captions without photographs, one a line, UTF-8, plain or gzip",
+    )
+    add(
+        "--manner",
+        action="append",
+        metavar="GLOB=NAME",
+        help="photographs whose names match the pattern have captions in another manner, such as "
+        "'web_*=web', which is not to colour the others; all other captions, and with --init your "
+        "own, have the default manner, in which the model captions",
+    )
+    add(
+        "--leave-out",
+        type=Path,
+        metavar="FILE",
+        help="names of photographs not to use at all, one a line",
     )
     add("--skip-bad", action="store_true", help="skip bad rows and missing photographs")
-    add("--limit", type=int, metavar="N", help="use N photographs of each split: a quick trial")
+    add(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="use N photographs of each split of each data set: a quick trial",
+    )
     add(
         "--cache",
         type=Path,

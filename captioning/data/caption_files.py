@@ -20,13 +20,15 @@ _FIX = "fix it"  # whatever it is: a problem's own remedy may be one for caption
 class Photograph:
     """One photograph of a data set: its name in the caption file, its file, its captions.
 
-    ``split`` is the caption file's own: "train", "dev", "test", or empty.
+    ``split`` is the caption file's own: "train", "dev", "test", or empty. ``manner`` is that in
+    which the captions are written; empty is the default one (``Vocabulary.manners``).
     """
 
     name: str
     path: Path
     captions: tuple[str, ...]
     split: str = ""
+    manner: str = ""
 
     @property
     def references(self) -> list[list[str]]:

@@ -9,6 +9,8 @@ The content says which format a file has:
 - COCO's ``captions_*.json`` (Chen et al. 2015, "Microsoft COCO Captions");
 - COCO's results: ``[{"image_id": 42, "caption": "..."}, ...]``;
 - JSON lines, as ``python -m captioning --json`` writes them: ``{"file": ..., "caption": ...}``.
+
+Each may also be compressed with gzip.
 """
 
 import csv
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from captioning.data.caption_json import parse_json
 from captioning.data.caption_rows import WRITE_CAPTION, DataError, Rows, count_noun, shorten
+from captioning.data.text_files import read_text
 
 FORMATS = (
     "a CSV with one column image and one column caption ('image,caption'), lines "
@@ -39,7 +42,7 @@ def read_rows(path: Path) -> Rows:
     Raises DataError for a file that cannot be read or has none of the formats above. Rows that
     cannot be read are among the result's problems.
     """
-    text = _read_text(path)
+    text = read_text(path)
     if text.lstrip()[0] in "[{":
         return parse_json(text, path)
     # Not splitlines(), which would end a row at a U+2028 inside a caption too.
@@ -50,35 +53,6 @@ def read_rows(path: Path) -> Rows:
     if [cell.strip() for cell in lines[first].split("|")] == _FLICKR30K_HEADER:
         return _parse_flickr30k(lines, first + 1)
     return _parse_csv(lines, path)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        # Not read_text(), which would change the line breaks within captions.
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: there is no such caption file; name the file that has the captions, or put "
-            "it there"
-        ) from None
-    except IsADirectoryError:
-        raise DataError(
-            f"{path}: this is a folder, which cannot be read; name the caption file in it"
-        ) from None
-    except UnicodeDecodeError as error:
-        line = 1 + error.object.count(b"\n", 0, error.start)
-        raise DataError(
-            f"{path}, line {line}: this is not UTF-8 text ({error.reason}); name a file of "
-            "captions, or save it as UTF-8"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); name a file of captions"
-        ) from None
-    if not text.strip():
-        raise DataError(f"{path}: the caption file is empty; write or download it again")
-    # Some old programs end a line with a carriage return alone.
-    return text if "\n" in text else text.replace("\r", "\n")
 
 
 # Flickr8k and Flickr30k -------------------------------------------------------------------------

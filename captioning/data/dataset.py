@@ -10,35 +10,37 @@ from torch.utils.data import DataLoader, Dataset
 
 from captioning.data.caption_files import Photograph
 from captioning.data.images import ImageConfig, load_image
-from captioning.data.vocab import END, PAD, START, Vocabulary, swap_sides
+from captioning.data.vocab import END, PAD, Vocabulary, swap_sides
 
 
 class Item(NamedTuple):
     """What a dataset yields for one photograph."""
 
     visual: Tensor  # pixels (3, H, W) or features (L, C)
-    captions: list[list[int]]  # ids with <start>, and <end> unless cut
+    captions: list[list[int]]  # ids with the start token, and <end> unless cut
 
 
 class Batch(NamedTuple):
     """B photographs with N captions; caption n belongs to photograph n // (N / B)."""
 
     visual: Tensor  # pixels (B, 3, H, W) or features (B, L, C)
-    inputs: Tensor  # (N, T), from <start> on
+    inputs: Tensor  # (N, T), from the start token on
     targets: Tensor  # (N, T), the token after each input; <pad> where there is none
 
 
 def encode_caption(
-    tokens: Sequence[str], vocabulary: Vocabulary, max_words: int | None
+    tokens: Sequence[str], vocabulary: Vocabulary, max_words: int | None, manner: str = ""
 ) -> list[int]:
-    """Turn a caption into ids between ``<start>`` and ``<end>``.
+    """Turn a caption into ids between the start token of its manner and ``<end>``.
 
     A caption of more than ``max_words`` (None for no limit) is cut, and then has no ``<end>``: the
-    model must not learn to stop in the middle of a sentence.
+    model must not learn to stop in the middle of a sentence. Raises SettingError for a manner that
+    the vocabulary does not have.
     """
+    start = vocabulary.tokens(manner).start
     ids = vocabulary.encode(tokens[:max_words])
     is_whole = max_words is None or len(tokens) <= max_words
-    return [START, *ids, END] if is_whole else [START, *ids]
+    return [start, *ids, END] if is_whole else [start, *ids]
 
 
 class View(NamedTuple):
@@ -52,7 +54,8 @@ class CaptionDataset(Dataset[Item]):
     """Photographs with encoded captions; ``visual(index)`` gives pixels or features.
 
     Where it gives a ``View`` that is mirrored, the captions have left and right swapped. Captions
-    are cut to ``max_words``, see ``encode_caption``; None for no limit.
+    start with the token of their photograph's manner and are cut to ``max_words``, see
+    ``encode_caption``; None for no limit.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class CaptionDataset(Dataset[Item]):
         def encode(change: Callable[[list[str]], list[str]]) -> list[list[list[int]]]:
             return [
                 [
-                    encode_caption(change(tokens), vocabulary, max_words)
+                    encode_caption(change(tokens), vocabulary, max_words, photograph.manner)
                     for tokens in photograph.references
                 ]
                 for photograph in photographs

@@ -26,6 +26,11 @@ class Splits:
     test: tuple[Photograph, ...]
     source: str
 
+    @property
+    def held_out(self) -> tuple[Photograph, ...]:
+        """The photographs not to train on."""
+        return self.dev + self.test
+
     def limited(self, count: int | None) -> "Splits":
         """Keep the first ``count`` photographs of each part; all for None."""
         return replace(self, **{name: getattr(self, name)[:count] for name in SPLITS})

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from captioning.errors import SettingError
+
 PAD, START, END, UNK = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>", "<unk>")
 
@@ -19,7 +21,10 @@ class Tokens:
     never: tuple[int, ...]  # must include <start>
 
 
+# Of the default manner, in a vocabulary without others: see ``Vocabulary.tokens``.
 TOKENS = Tokens(start=START, end=END, never=(PAD, START, UNK))
+
+_MANNER = re.compile(r"[a-z]+")
 
 # A word is letters or digits, joined inside by hyphens, dots, commas or apostrophes ("t-shirt",
 # "u.s", "1,000"). A clitic ("'s", "n't") is a token of its own, as in the Penn Treebank, so that
@@ -54,12 +59,23 @@ def swap_sides(tokens: Iterable[str]) -> list[str]:
     return ["-".join(_SIDES.get(part, part) for part in token.split("-")) for token in tokens]
 
 
+def is_manner(name: str) -> bool:
+    """Whether a manner of captions can have this name: a plain word that is no special token's."""
+    return bool(_MANNER.fullmatch(name)) and manner_token(name) not in SPECIAL_TOKENS
+
+
+def manner_token(manner: str) -> str:
+    """The token that captions of a manner start with: "<web>", which ``tokenize`` never gives."""
+    return f"<{manner}>" if manner else SPECIAL_TOKENS[START]
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The words that the decoder can write; a word's id is its index in ``words``.
 
-    The first four are the special tokens. Raises ValueError if they are not, or if a word occurs
-    twice.
+    The first four are the special tokens. A token such as "<web>" after them stands for a manner of
+    captions, and captions of that manner start with it. Raises ValueError if the special tokens
+    are not the first, or if a word occurs twice.
     """
 
     words: tuple[str, ...]
@@ -71,15 +87,24 @@ class Vocabulary:
             raise ValueError("a vocabulary must not hold a word twice")
 
     @classmethod
-    def build(cls, captions: Iterable[Sequence[str]], min_count: int = 5) -> "Vocabulary":
+    def build(
+        cls,
+        captions: Iterable[Sequence[str]],
+        min_count: int = 5,
+        required: Iterable[str] = (),
+        manners: Iterable[str] = (),
+    ) -> "Vocabulary":
         """Collect the words that occur at least ``min_count`` times, most frequent first.
 
-        Words of equal count are in alphabetical order, so the same captions in any order give
-        the same ids.
+        Words that are ``required`` are among them whatever their count; the tokens of ``manners``
+        come before all words. Words of equal count are in alphabetical order, so the same captions
+        in any order give the same ids.
         """
         counts = Counter(token for caption in captions for token in caption)
-        kept = [word for word, count in counts.items() if count >= min_count]
-        return cls((*SPECIAL_TOKENS, *sorted(kept, key=lambda word: (-counts[word], word))))
+        starts = tuple(manner_token(manner) for manner in dict.fromkeys(manners) if manner)
+        kept = {word for word, count in counts.items() if count >= min_count} | set(required)
+        words = sorted(kept.difference(starts), key=lambda word: (-counts[word], word))
+        return cls((*SPECIAL_TOKENS, *starts, *words))
 
     def __len__(self) -> int:
         return len(self.words)
@@ -88,6 +113,23 @@ class Vocabulary:
     def ids(self) -> dict[str, int]:
         """The id of each word."""
         return {word: index for index, word in enumerate(self.words)}
+
+    @cached_property
+    def manners(self) -> tuple[str, ...]:
+        """The manners of captions other than the default one, in the order of their tokens."""
+        names = (word[1:-1] for word in self.words if word.startswith("<"))
+        return tuple(name for name in names if is_manner(name) and manner_token(name) in self.ids)
+
+    def tokens(self, manner: str = "") -> Tokens:
+        """What decoding must know to caption in a manner; "" is the default one.
+
+        Raises SettingError for a manner that the vocabulary does not have.
+        """
+        if manner and manner not in self.manners:
+            known = ", ".join(self.manners) or "none but the default one"
+            raise SettingError(f"the model knows no manner '{manner}'; it knows {known}")
+        starts = (self.ids[manner_token(each)] for each in self.manners)
+        return Tokens(self.ids[manner_token(manner)], END, (*TOKENS.never, *starts))
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Turn tokens into ids, unknown words into ``UNK``; adds no ``<start>`` or ``<end>``."""

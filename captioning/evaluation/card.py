@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from captioning.data.images import ImageConfig
+from captioning.data.training_record import count_recorded
 from captioning.errors import CaptioningError
 from captioning.evaluation.catalogue import NEXT_WORD, REPORTED, metric, names_under
 from captioning.evaluation.summary import (
@@ -119,7 +120,8 @@ class _Origin:
     @property
     def unknown(self) -> str:
         """Which of the photographs this program knows nothing about: "", "the", "the other"."""
-        if self.data and all("Flickr8k" in each for each in self.data):
+        parts = [part for each in self.data for part in each.split("; ")]  # of several data sets
+        if parts and all("Flickr8k" in part for part in parts):
             return ""
         return "the other" if self.has_flickr8k else "the"
 
@@ -222,7 +224,7 @@ def _occlusion(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _data(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
-    if count := len(checkpoint.training_images):
+    if count := count_recorded(checkpoint.training_images):
         about = "; then ".join(origin.data) or "which ones is not recorded"
         items = [f"Trained on {count:,} photographs: {about}."]
     else:

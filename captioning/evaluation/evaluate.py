@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Batch
-from captioning.data.vocab import PAD, TOKENS, Vocabulary, detokenize
+from captioning.data.vocab import PAD, Vocabulary, detokenize
 from captioning.evaluation.corpus import Corpus, caption_scores
 from captioning.evaluation.token_metrics import TeacherForced
 from captioning.inference.decode import Hypothesis, beam_search
@@ -46,13 +46,15 @@ def evaluate(
 ) -> Evaluation:
     """Caption and score ``photographs``; ``batches`` hold the same ones in the same order.
 
+    They are captioned in the default manner, whatever that of their captions.
+
     Each observer is called with the features (B, L, C) and the hypotheses of each batch.
     """
     parts, hypotheses = [TeacherForced.empty(len(vocabulary))], list[Hypothesis]()
     for batch in batches:
         features = engine.encode(batch.visual) if batch.visual.ndim == 4 else batch.visual
         parts.append(teacher_forced(engine, features, batch, len(vocabulary), len(hypotheses)))
-        beams = beam_search(engine, features, TOKENS, decoding)
+        beams = beam_search(engine, features, vocabulary.tokens(), decoding)
         hypotheses += [each[0] for each in beams]
         for observe in observers:
             observe(features, beams)
@@ -102,6 +104,6 @@ class BeamSweep:
     def __call__(self, features: Tensor, beams: list[list[Hypothesis]]) -> None:
         """Caption one batch of features (B, L, C)."""
         for config in self.configs:
-            for hypotheses in beam_search(self.engine, features, TOKENS, config):
+            for hypotheses in beam_search(self.engine, features, self.vocabulary.tokens(), config):
                 text = detokenize(self.vocabulary.decode(hypotheses[0].tokens))
                 self.captions[config.beam].append(text)

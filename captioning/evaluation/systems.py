@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from captioning.data.caption_files import DataError, Photograph
 from captioning.data.dataset import CaptionDataset, Pixels, batches
-from captioning.data.splits import name_hash
+from captioning.data.training_record import recorded_among
 from captioning.evaluation.agreement import EvidenceProbe
 from captioning.evaluation.assessment import System
 from captioning.evaluation.baselines import (
@@ -207,10 +207,9 @@ def _system(
 
 def _refuse_training_images(checkpoint: Checkpoint, photographs: Sequence[Photograph]) -> None:
     """Raise DataError when the model was trained on some of these photographs."""
-    hashes = [name_hash(photograph.name) for photograph in photographs]
-    seen = sum(digest in checkpoint.training_images for digest in hashes)
+    seen = len(recorded_among(checkpoint.training_images, photographs))
     if seen:
         raise DataError(
-            f"the model was trained on {seen:,} of these {len(hashes):,} photographs, so its score "
-            "would mean nothing; choose another --split, or pass --allow-training-images"
+            f"the model was trained on {seen:,} of these {len(photographs):,} photographs, so its "
+            "score would mean nothing; choose another --split, or pass --allow-training-images"
         )

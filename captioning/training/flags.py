@@ -3,8 +3,11 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
+from captioning.data.vocab import is_manner
 from captioning.errors import SettingError
 from captioning.training.recipe import ADAPT, BLEND, DECODER, REINFORCE, STAGES, Value
 
@@ -12,16 +15,42 @@ ALL = "all"  # stages, then the blend
 BLIND, NO_ATTENTION = CONTROLS = ("blind", "no-attention")
 
 
+class MannerRule(NamedTuple):
+    """Which photographs have captions in a manner: those whose names match a pattern."""
+
+    pattern: str
+    manner: str
+
+    @classmethod
+    def parse(cls, text: str) -> "MannerRule":
+        """Read "GLOB=NAME"; raises SettingError for anything else."""
+        pattern, _, manner = text.rpartition("=")
+        if not pattern or not is_manner(manner):
+            raise SettingError(
+                "--manner must be GLOB=NAME, with a plain lower-case word as the name, such as "
+                f"'web_*=web', not '{text}'"
+            )
+        return cls(pattern, manner)
+
+    def applies_to(self, name: str) -> bool:
+        """Whether a photograph's name matches."""
+        return fnmatchcase(name, self.pattern)
+
+
 @dataclass(frozen=True)
 class TrainingFlags:
     """The flags of main.py; ``python main.py --help`` explains each one.
 
-    ``settings`` are those of the recipe that were given; ``words`` is the command line.
+    ``captions`` and ``images`` belong together one by one. ``settings`` are those of the recipe
+    that were given; ``words`` is the command line.
     Raises SettingError for flags that are out of range or exclude each other.
     """
 
-    captions: Path
-    images: Path
+    captions: tuple[Path, ...]
+    images: tuple[Path, ...]
+    text: tuple[Path, ...]
+    manner: tuple[str, ...]
+    leave_out: Path | None
     skip_bad: bool
     limit: int | None
     name: str | None
@@ -42,6 +71,13 @@ class TrainingFlags:
     words: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if len(self.captions) != len(self.images):
+            counts = f"{len(self.captions)} and {len(self.images)}"
+            raise SettingError(
+                "--captions and --images must be given equally often, a folder for each caption "
+                f"file, not {counts} times"
+            )
+        _ = self.manners  # which checks the texts
         if self.limit is not None and self.limit < 1:
             raise SettingError(f"--limit must be at least 1, not {self.limit}")
         if self.workers < 0:
@@ -65,6 +101,11 @@ class TrainingFlags:
         if self.name is not None:
             return self.name
         return "adapted" if self.init else "flickr8k"
+
+    @property
+    def manners(self) -> tuple[MannerRule, ...]:
+        """The rules of ``--manner``; for a photograph the first that matches applies."""
+        return tuple(map(MannerRule.parse, self.manner))
 
     @property
     def command(self) -> str:

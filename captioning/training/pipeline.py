@@ -5,25 +5,26 @@ from dataclasses import replace
 from captioning.inference.torch_engine import resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL
 from captioning.training.flags import ALL, TrainingFlags
+from captioning.training.reading import read_data
 from captioning.training.recipe import BLEND, STAGES, Recipe
 from captioning.training.records import RunFiles, say
 from captioning.training.selection import best_of
 from captioning.training.stages import Stage
-from captioning.training.starts import read_splits, starting_point
+from captioning.training.starts import starting_point
 
 
 def train(flags: TrainingFlags, recipe: Recipe) -> None:
     """Run the stages that the flags name, and keep the best checkpoint."""
     recipe = recipe.override(flags.settings)
     flags = replace(flags, device=resolve_device(flags.device))
-    splits = read_splits(flags)
+    data = read_data(flags)
     files = RunFiles(flags.run_name)
     files.remove_leftovers()
-    checkpoint = starting_point(flags, recipe, splits)
+    checkpoint = starting_point(flags, recipe, data)
     # The result of an earlier stage competes with what is made from it.
     made = [checkpoint] if flags.stages[0] in STAGES[1:] else []
     for name in flags.stages:
-        stage = Stage(name, checkpoint, splits, recipe, flags)
+        stage = Stage(name, checkpoint, data, recipe, flags)
         if flags.stage != BLEND:  # which takes the results of two stages as they are
             checkpoint = stage.run()
             made.append(checkpoint)

@@ -1,7 +1,7 @@
 """What a run writes and prints about itself: its files, one record per epoch, the curves."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,12 +70,20 @@ class Report:
         write_text(self.files.metrics, "".join(json.dumps(line) + "\n" for line in lines))
         curves = training_curves(lines, f"Training of {self.files.name}")
         save_figure(curves, self.files.plot)
-        last, figures = records[-1], records[-1]["dev"]
+        last = records[-1]
         say(
             f"{self.stage} epoch {last['epoch']}: train loss {last['train_loss']:.3f}, "
-            f"dev loss {figures['loss']:.3f}, BLEU-4 {figures['BLEU-4']:.2f}, "
-            f"CIDEr-D {figures['CIDEr-D']:.2f}, {last['seconds']:.0f} s"
+            f"dev {_in_short(last['dev'])}, {last['seconds']:.0f} s"
         )
+        for name, figures in last.get("others", {}).items():
+            say(f"  {name}: dev {_in_short(figures)}")
+
+
+def _in_short(figures: Mapping[str, float]) -> str:
+    return (
+        f"loss {figures['loss']:.3f}, BLEU-4 {figures['BLEU-4']:.2f}, "
+        f"CIDEr-D {figures['CIDEr-D']:.2f}"
+    )
 
 
 def read_records(path: Path) -> list[Record]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.config import DecodeConfig
+from captioning.training.provenance import measured_on
 from captioning.training.records import say
 
 
@@ -42,8 +43,8 @@ def why_not_comparable(checkpoint: Checkpoint, last: Checkpoint) -> str:
         return "it has no CIDEr-D and loss"
     if checkpoint.decoding != last.decoding:
         return f"it was scored with {describe_search(checkpoint.decoding)}"
-    if checkpoint.measured_on != last.measured_on:
-        return f"it was scored on other data ({checkpoint.measured_on})"
+    if measured_on(checkpoint) != measured_on(last):
+        return f"it was scored on other data ({measured_on(checkpoint)})"
     return ""
 
 

@@ -1,11 +1,14 @@
 """One stage of training, and the blend of the last two."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 
+from captioning.data.caption_files import Photograph
+from captioning.data.data_sets import DataSets
 from captioning.data.dataset import Batch, CaptionDataset, batches
-from captioning.data.splits import Splits, name_hash
+from captioning.data.training_record import record
 from captioning.errors import CaptioningError
 from captioning.evaluation.evaluate import evaluate
 from captioning.inference.torch_engine import TorchEngine
@@ -18,6 +21,7 @@ from captioning.training.provenance import add_stage
 from captioning.training.recipe import BLEND, Recipe
 from captioning.training.records import Report, RunFiles
 from captioning.training.reinforce import SelfCritical
+from captioning.training.resume import Record
 from captioning.training.selection import by_cider_then_loss
 from captioning.training.stage_data import StageData
 from captioning.training.starts import load_stage
@@ -33,27 +37,29 @@ class Stage:
         self,
         name: str,
         start: Checkpoint,
-        splits: Splits,
+        data: DataSets,
         recipe: Recipe,
         flags: TrainingFlags,
     ) -> None:
-        self.name, self.start, self.splits = name, start, splits
+        self.name, self.start, self.sets = name, start, data
         self.recipe, self.flags = recipe, flags
         self.config = recipe.stages[name].resolve_precision(flags.device)
         self.files = RunFiles(flags.run_name)
         self.network = start.build().to(flags.device)
-        self.data = StageData(start, splits, self.config, flags)
+        self.data = StageData(start, data, self.config, flags)
+        self.others: dict[str, Mapping[str, float]] = {}  # the last epoch's figures by name
 
     def run(self) -> Checkpoint:
         """Train, and return the best checkpoint."""
         best, resume = self.files.checkpoint(self.name), self.files.resume(self.name)
         if self.flags.restart:
             resume.unlink(missing_ok=True)
+        report = Report(self.files, self.name)
         run = Run(
             best=best,
             resume=resume,
             checkpoint=self.checkpoint,
-            report=Report(self.files, self.name),
+            report=lambda records: report(self.with_others(records)),
             origin=self.origin(),
             save_every=self.flags.save_every * 60,
         )
@@ -63,29 +69,43 @@ class Stage:
     def task(self) -> Task:
         """The photographs to learn from, and the score on the development photographs."""
         training = self.data.training(self.network, self.recipe.caption_words)
-        dev = self.data.dev(self.network)
+        dev, others = self.data.dev(self.network), self.data.others(self.network)
         size, workers = self.config.batch_size, self.flags.workers
 
         def training_batches(epoch: int, done: int) -> Iterable[Batch]:
             return batches(training, size, self.config.seed * 1000 + epoch, workers, skip=done)
 
+        def score(network: CaptioningModel) -> Mapping[str, float]:
+            self.others = {
+                each.name: self.score(network, each.photographs, each.dataset) for each in others
+            }
+            return self.score(network, self.sets.dev, dev)
+
         return Task(
             batches=training_batches,
             steps=-(-len(training) // size),
-            score=lambda network: self.score(network, dev),
+            score=score,
             rank=by_cider_then_loss,
             loss_function=self.loss_function(training),
         )
 
-    def score(self, network: CaptioningModel, dev: CaptionDataset) -> Mapping[str, float]:
-        """The figures of a network on the development photographs."""
+    def score(
+        self, network: CaptioningModel, photographs: Sequence[Photograph], dataset: CaptionDataset
+    ) -> Mapping[str, float]:
+        """The figures of a network on photographs, captioned in the default manner."""
         return evaluate(
             TorchEngine(network),
-            self.splits.dev,
-            batches(dev, SCORING_BATCH, workers=self.flags.workers),
+            photographs,
+            batches(dataset, SCORING_BATCH, workers=self.flags.workers),
             self.start.vocabulary,
             self.recipe.decoding,
         ).metrics
+
+    def with_others(self, records: list[Record]) -> list[Record]:
+        """The records, with the figures of the other data sets in the last one."""
+        if self.others:
+            records[-1]["others"] = self.others
+        return records
 
     def loss_function(self, training: CaptionDataset) -> LossFunction:
         """Cross-entropy, or the self-critical loss where captions are sampled."""
@@ -95,25 +115,29 @@ class Stage:
 
     def origin(self) -> str:
         """A hash of what the stage starts from and is scored by: network, captions, search."""
-        parts = (self.splits.train, self.splits.dev)
-        captions = [[(photo.name, photo.captions) for photo in part] for part in parts]
+        parts = (self.sets.train, self.sets.dev)
+        captions = [[(p.name, p.captions, p.manner) for p in part] for part in parts]
         start = (weights_hash(self.start.weights), self.start.model, self.start.images)
         settings = (self.recipe.caption_words, self.recipe.decoding, self.flags.control)
         content = (start, captions, *settings)
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
+    @cached_property
+    def seen(self) -> frozenset[str]:
+        """What a checkpoint records of the training photographs."""
+        return record(self.sets.train, self.flags.cache)
+
     def checkpoint(self, network: CaptioningModel, figures: Mapping[str, float]) -> Checkpoint:
         """What to save of a network that scored ``figures`` on the development photographs."""
-        seen = {name_hash(photograph.name) for photograph in self.splits.train}
         trained = replace(
             self.start,
             weights=network.state_dict(),
-            training_images=self.start.training_images | seen,
+            training_images=self.start.training_images | self.seen,
             decoding=self.recipe.decoding,
             figures=figures,
         )
         config = asdict(self.config)
-        return add_stage(trained, self.name, config, self.splits.describe(), self.flags)
+        return add_stage(trained, self.name, config, self.sets, self.flags)
 
     def blend(self) -> Checkpoint:
         """A network between the one that the stage starts from and the one that it has made."""
@@ -127,8 +151,6 @@ class Stage:
         weights = interpolate_weights(self.start.weights, after.weights, share)
         blended = replace(after, weights=weights, decoding=decoding)
         network = blended.build().to(self.flags.device)
-        figures = self.score(network, self.data.dev(self.network))
+        figures = self.score(network, self.sets.dev, self.data.dev(self.network))
         config = {"share": share, **asdict(decoding)}
-        return add_stage(
-            replace(blended, figures=figures), BLEND, config, self.splits.describe(), self.flags
-        )
+        return add_stage(replace(blended, figures=figures), BLEND, config, self.sets, self.flags)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from captioning.data.caption_files import DataError, read_captions
+from captioning.data.caption_files import DataError
+from captioning.data.data_sets import DataSets
 from captioning.data.images import ImageConfig
-from captioning.data.splits import Splits, split_photographs
-from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary
+from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary, manner_token
 from captioning.errors import SettingError
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import ModelConfig
@@ -20,41 +20,28 @@ from captioning.training.recipe import STAGES, Recipe
 from captioning.training.records import RunFiles, say
 
 
-def read_splits(flags: TrainingFlags) -> Splits:
-    """Read the data set and print what is used of it."""
-    file = read_captions(flags.captions, flags.images, flags.skip_bad)
-    splits = split_photographs(file.photographs).limited(flags.limit)
-    for line in (*file.remarks, splits.describe()):
-        say(line)
-    if not splits.train or not splits.dev:
-        raise DataError(
-            f"{flags.captions}: there must be photographs to train on and others to choose the "
-            "best epoch with; add photographs"
-        )
-    return splits
-
-
-def starting_point(flags: TrainingFlags, recipe: Recipe, splits: Splits) -> Checkpoint:
+def starting_point(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> Checkpoint:
     """The checkpoint that the first stage of this command starts from."""
     if flags.init:
-        return from_trained_model(flags.init, flags, recipe, splits)
+        return from_trained_model(flags.init, flags, recipe, data)
     first = STAGES.index(flags.stages[0])
     if first == 0:
-        return from_scratch(flags, recipe, splits)
+        return from_scratch(flags, recipe, data)
     checkpoint = load_stage(RunFiles(flags.run_name), STAGES[first - 1])
     refuse_other_sizes(flags, checkpoint)
     return checkpoint
 
 
-def from_scratch(flags: TrainingFlags, recipe: Recipe, splits: Splits) -> Checkpoint:
+def from_scratch(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> Checkpoint:
     """A pretrained encoder, a new vocabulary and a randomly initialised decoder."""
     fallback = SHIPPED_MODEL if SHIPPED_MODEL.exists() else None
     pretrained = pretrained_encoder(flags.encoder_weights, flags.stride_in_1x1, fallback)
-    vocabulary = Vocabulary.build(training_captions(splits), recipe.min_count)
-    if len(vocabulary) == len(SPECIAL_TOKENS):
+    captions = training_captions(data)
+    vocabulary = Vocabulary.build(captions, recipe.min_count, manners=data.manners)
+    if len(vocabulary) == len(SPECIAL_TOKENS) + len(vocabulary.manners):
         raise DataError(
-            f"{flags.captions}: no word occurs {recipe.min_count} times in the training captions; "
-            "add photographs, or lower --min-count"
+            f"{flags.captions[0]}: no word occurs {recipe.min_count} times in the training "
+            "captions; add photographs, or lower --min-count"
         )
     source = pretrained.source
     if flags.encoder_source:
@@ -68,7 +55,7 @@ def from_scratch(flags: TrainingFlags, recipe: Recipe, splits: Splits) -> Checkp
         weights=network.state_dict(),
         training_images=pretrained.training_images,
         decoding=recipe.decoding,
-        provenance={"encoder": source, "data": splits.describe(), "stages": []},
+        provenance={"encoder": source, "data": data.describe(), "stages": []},
     )
 
 
@@ -91,12 +78,14 @@ def new_network(
 
 
 def from_trained_model(
-    path: Path, flags: TrainingFlags, recipe: Recipe, splits: Splits
+    path: Path, flags: TrainingFlags, recipe: Recipe, data: DataSets
 ) -> Checkpoint:
-    """A trained model, with the new words of these captions added."""
+    """A trained model, with the new words and manners of these captions added."""
     model = Checkpoint.load(path)
     refuse_other_sizes(flags, model)
-    extended = extend_vocabulary(model, training_captions(splits), recipe.min_count)
+    # A manner's token becomes known as a new word does: by occurring often enough.
+    starts = [[manner_token(manner)] * recipe.min_count for manner in data.manners]
+    extended = extend_vocabulary(model, [*training_captions(data), *starts], recipe.min_count)
     added = len(extended.vocabulary) - len(model.vocabulary)
     words = "word" if added == 1 else "words"
     say(f"start: {path}; {added:,} new {words} added to its {len(model.vocabulary):,}")
@@ -122,6 +111,7 @@ def refuse_other_sizes(flags: TrainingFlags, model: Checkpoint) -> None:
         )
 
 
-def training_captions(splits: Splits) -> list[list[str]]:
-    """The tokens of all captions to train on."""
-    return [tokens for photograph in splits.train for tokens in photograph.references]
+def training_captions(data: DataSets) -> list[list[str]]:
+    """The tokens of all captions to train on, those of the text among them."""
+    captions = [tokens for photograph in data.train for tokens in photograph.references]
+    return [*captions, *data.text]

@@ -1,0 +1,70 @@
+"""Text files: how they are read, captions without photographs, and lists of names."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+from captioning.data.caption_rows import DataError
+from captioning.data.vocab import tokenize
+
+_GZIP = b"\x1f\x8b"  # how a gzip file begins, whatever its name
+
+
+def read_text(path: Path, kind: str = "caption file", content: str = "captions") -> str:
+    """Read a UTF-8 text, plain or gzip, with its line breaks as they are.
+
+    ``kind`` and ``content`` are for messages. Raises DataError for a file that cannot be read, is
+    not UTF-8 or is empty.
+    """
+    try:
+        text = _decompress(path.read_bytes()).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: there is no such {kind}; name the file that has the {content}, or put it "
+            "there"
+        ) from None
+    except IsADirectoryError:
+        raise DataError(
+            f"{path}: this is a folder, which cannot be read; name the {kind} in it"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = 1 + error.object.count(b"\n", 0, error.start)
+        raise DataError(
+            f"{path}, line {line}: this is not UTF-8 text ({error.reason}); name a file of "
+            f"{content}, or save it as UTF-8"
+        ) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path}: this gzip file is damaged or incomplete ({error}); download or pack it again"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); name a file of {content}"
+        ) from None
+    if not text.strip():
+        raise DataError(f"{path}: the {kind} is empty; write or download it again")
+    # Some old programs end a line with a carriage return alone.
+    return text if "\n" in text else text.replace("\r", "\n")
+
+
+def read_text_captions(path: Path) -> list[list[str]]:
+    """The tokens of captions without photographs, one a line; lines without a word are skipped.
+
+    Raises DataError as ``read_text`` does, and for a file in which no line has a word.
+    """
+    # Not splitlines(), which would end a caption at a U+2028 too.
+    captions = [tokenize(line) for line in read_text(path, "text file").split("\n")]
+    captions = [tokens for tokens in captions if tokens]
+    if not captions:
+        raise DataError(f"{path}: no line of this text file has a word; name a file of captions")
+    return captions
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """The names of photographs, one a line; raises DataError as ``read_text`` does."""
+    lines = read_text(path, "list of names", "names").split("\n")
+    return frozenset(line.strip() for line in lines if line.strip())
+
+
+def _decompress(content: bytes) -> bytes:
+    return gzip.decompress(content) if content.startswith(_GZIP) else content

@@ -1,0 +1,100 @@
+"""Reads the data that the flags name: data sets, and text without photographs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from captioning.data.caption_files import DataError, Photograph, read_captions
+from captioning.data.caption_rows import count_noun
+from captioning.data.data_sets import (
+    DataSet,
+    DataSets,
+    drop_held_out,
+    drop_held_out_captions,
+    name_sets,
+)
+from captioning.data.splits import split_photographs
+from captioning.data.text_files import read_names, read_text_captions
+from captioning.errors import SettingError
+from captioning.training.flags import MannerRule, TrainingFlags
+from captioning.training.records import say
+
+_Photographs = tuple[Photograph, ...]
+
+
+def read_data(flags: TrainingFlags) -> DataSets:
+    """Read the data sets and the text, and print what is used of them.
+
+    Training photographs and captions of the text that a set holds out are left out, see
+    ``data_sets``. Raises DataError or SettingError for what cannot be used.
+    """
+    photographs = _read_photographs(flags)
+    if flags.leave_out:
+        photographs = _leave_out(photographs, flags.leave_out)
+    photographs = _set_manners(photographs, flags.manners)
+    names = name_sets(flags.captions)
+    sets = [
+        DataSet(name, split_photographs(each))
+        for name, each in zip(names, photographs, strict=True)
+    ]
+    kept, remarks = drop_held_out(sets, flags.cache)
+    captions = [tokens for path in flags.text for tokens in read_text_captions(path)]
+    text, others = drop_held_out_captions(captions, sets)
+    data = DataSets(kept, text).limited(flags.limit)
+    for line in (*remarks, *others, *data.lines()):
+        say(line)
+    if not data.first.splits.train or not data.dev:
+        raise DataError(
+            f"{flags.captions[0]}: there must be photographs to train on and others to choose the "
+            "best epoch with; add photographs"
+        )
+    return data
+
+
+def _read_photographs(flags: TrainingFlags) -> list[_Photographs]:
+    """The photographs of each caption file."""
+    photographs = []
+    for captions, images in zip(flags.captions, flags.images, strict=True):
+        if flags.text and not captions.exists():
+            raise DataError(
+                f"{captions}: there is no such caption file, and text alone trains no captioner; "
+                "name one with --captions, and its photographs with --images"
+            )
+        file = read_captions(captions, images, flags.skip_bad)
+        for remark in file.remarks:
+            say(remark)
+        photographs.append(file.photographs)
+    return photographs
+
+
+def _leave_out(photographs: Sequence[_Photographs], path: Path) -> list[_Photographs]:
+    """The photographs without those that a file names."""
+    names = read_names(path)
+    kept = [tuple(photo for photo in each if photo.name not in names) for each in photographs]
+    count = sum(map(len, photographs)) - sum(map(len, kept))
+    if not count:
+        raise DataError(
+            f"{path}: it names no photograph of the data; write one name a line, as in the caption "
+            "file"
+        )
+    say(f"{path}: left out {count_noun(count, 'photograph')} that it names")
+    return kept
+
+
+def _set_manners(
+    photographs: Sequence[_Photographs], rules: Sequence[MannerRule]
+) -> list[_Photographs]:
+    """The photographs, each with the manner of the first rule that applies to its name."""
+    for rule in rules:
+        if not any(rule.applies_to(photo.name) for each in photographs for photo in each):
+            raise SettingError(
+                f"--manner {rule.pattern}={rule.manner}: no photograph has a name like "
+                f"'{rule.pattern}'; look at the names in the caption files"
+            )
+
+    def manner_of(photo: Photograph) -> str:
+        return next((rule.manner for rule in rules if rule.applies_to(photo.name)), "")
+
+    return [
+        tuple(replace(photo, manner=manner_of(photo)) for photo in each) for each in photographs
+    ]
