@@ -99,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
         "interrupted run resumes with the same command.",
     )
     add_data_flags(parser)
+    add_reading_flags(parser)
     add_run_flags(parser)
     add_encoder_flags(parser)
     add_recipe_flags(parser)
@@ -135,9 +136,9 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "--manner",
         action="append",
         metavar="GLOB=NAME",
-        help="photographs whose names match the pattern have captions in another manner, such as "
-        "'web_*=web', which is not to colour the others; all other captions, and with --init your "
-        "own, have the default manner, in which the model captions",
+        help="captions of photographs whose names match the pattern are in a manner of their own, "
+        "such as 'web_*=web'; the model writes in the default manner, which all other captions "
+        "have, with --init your own too",
     )
     add(
         "--leave-out",
@@ -145,6 +146,11 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="names of photographs not to use at all, one a line",
     )
+
+
+def add_reading_flags(parser: argparse.ArgumentParser) -> None:
+    """How the data is read."""
+    add = parser.add_argument_group("reading").add_argument
     add("--skip-bad", action="store_true", help="skip bad rows and missing photographs")
     add(
         "--limit",

@@ -100,7 +100,9 @@ class Workspace:
 
     def run(self, *arguments):
         """The exit status of main.py, which must not touch the model that ships."""
-        data = ["--captions", "captions.txt", "--images", "photos", "--name", "small"]
+        pairs = {"--captions": "captions.txt", "--images": "photos"}
+        given = [w for k, v in pairs.items() if k not in arguments for w in (k, v)]
+        data = [*given, "--name", "small"]
         weights = ["--encoder-weights", "resnet50.pth", "--device", "cpu"]
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
@@ -184,7 +186,8 @@ def test_the_checkpoint_says_how_it_was_made(trained):
     assert (made.model.embedding_dim, made.model.attention_dim, made.model.decoder_dim) == (8, 6, 7)
     assert set(made.vocabulary.words[4:]) == {"a", "man", "rides", "horse", "0", "1", "fast"}
     training = [name for name in workspace.names if hashed_split(name) == "train"]
-    assert {e.partition(":")[0] for e in made.training_images} == {name_hash(n) for n in training}
+    seen = {entry.partition(":")[0] for entry in made.training_images}
+    assert seen == {name_hash(name) for name in training}
     assert [stage["stage"] for stage in made.provenance["stages"]] == ["decoder", "finetune"]
     assert "resnet50.pth" in made.provenance["encoder"]
     assert "7 train, 3 dev, 2 test" in made.provenance["data"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from captioning.data.caption_files import Photograph
 from captioning.data.caption_rows import count_noun
-from captioning.data.perceptual_hash import cached_thumbnails, find_alike
+from captioning.data.perceptual_hash import COLUMNS, ROWS, cached_thumbnails, find_alike
 from captioning.data.splits import Splits
 from captioning.data.vocab import detokenize
 
@@ -122,7 +122,8 @@ def _copies(
     named = [(name, photo) for name, photos in others.items() for photo in photos]
 
     def stack(photos: Iterable[Photograph]) -> NDArray[np.uint8]:  # (M, 16, 17)
-        return np.array([thumbnails[photo.path] for photo in photos], np.uint8)
+        grey = [thumbnails[photo.path] for photo in photos]
+        return np.array(grey, np.uint8).reshape(-1, ROWS, COLUMNS)  # of no photographs too
 
     alike = find_alike(stack(photographs), stack(photo for _, photo in named))
     return {

@@ -5,6 +5,7 @@ right one is brighter (N. Krawetz, "Kind of Like That", hackerfactor.com 2013).
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def difference_hashes(thumbnails: NDArray[np.uint8], mirrored: bool = False) -> 
     """The 256-bit hashes (M, 256) of thumbnails (M, 16, 17), or of their mirror images."""
     grey = thumbnails[:, :, ::-1] if mirrored else thumbnails
     bits: NDArray[np.bool_] = grey[:, :, 1:] > grey[:, :, :-1]
-    return bits.reshape(len(grey), -1)
+    return bits.reshape(len(bits), math.prod(bits.shape[1:]))
 
 
 def find_alike(thumbnails: NDArray[np.uint8], others: NDArray[np.uint8]) -> dict[int, int]:

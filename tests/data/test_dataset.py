@@ -22,6 +22,7 @@ from captioning.data.dataset import (
 )
 from captioning.data.images import ImageConfig, load_image
 from captioning.data.vocab import END, PAD, SPECIAL_TOKENS, START, UNK, Vocabulary
+from captioning.errors import SettingError
 
 several = settings(max_examples=60, deadline=None, database=None)
 
@@ -184,3 +185,24 @@ def test_pixels_are_those_of_load_image(tmp_path):
         Image.fromarray(pixels).save(photograph.path)
     expected = load_image(photographs[1].path, config)
     np.testing.assert_array_equal(Pixels(photographs, config)(1).numpy(), expected)
+
+
+# Manners ----------------------------------------------------------------------------------------
+
+
+def test_captions_start_with_the_token_of_their_photographs_manner():
+    vocabulary = Vocabulary((*SPECIAL_TOKENS, "<web>", "left", "right"))
+    photographs = [
+        Photograph("0", Path("0"), ("left", "right left right")),
+        Photograph("1", Path("1"), ("left", "right left right"), manner="web"),
+    ]
+    dataset = CaptionDataset(photographs, vocabulary, lambda i: View(torch.zeros(1), i > 1), 2)
+    assert dataset[0].captions == [[START, 5, END], [START, 6, 5]]
+    assert dataset[1].captions == [[4, 5, END], [4, 6, 5]]
+    assert [each[0] for each in dataset.mirrored[1]] == [4, 4]
+
+
+def test_a_manner_that_the_vocabulary_lacks_is_refused():
+    photographs = [Photograph("0", Path("0"), ("a dog",), manner="web")]
+    with pytest.raises(SettingError, match="no manner 'web'"):
+        CaptionDataset(photographs, VOCABULARY, lambda index: torch.zeros(1), None)

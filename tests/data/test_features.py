@@ -128,6 +128,20 @@ def test_features_of_other_settings_are_not_served(tmp_path, photographs, change
     np.testing.assert_array_equal(features, encode_directly(others, change.get("config", SMALL)))
 
 
+def test_two_data_sets_may_share_names(tmp_path, photographs):
+    """Of the same list of names, and of both lists in either order."""
+    random = np.random.default_rng(1)
+    others = []
+    for photograph in photographs:
+        path = tmp_path / "other" / photograph.name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (12, 14, 3), dtype=np.uint8)).save(path)
+        others.append(Photograph(photograph.name, path, ("a dog",)))
+    for each in (photographs, others, [*photographs, *others], [*others, *photographs]):
+        features = cached(tmp_path / "cache", each, Encode())
+        np.testing.assert_array_equal(features, encode_directly(each))
+
+
 def remove(path):
     path.unlink()
 

@@ -12,12 +12,15 @@ from captioning.data.vocab import (
     PAD,
     SPECIAL_TOKENS,
     START,
+    TOKENS,
     UNK,
     Vocabulary,
     detokenize,
+    is_manner,
     swap_sides,
     tokenize,
 )
+from captioning.errors import SettingError
 
 several = settings(max_examples=150, deadline=None, database=None)
 
@@ -234,3 +237,67 @@ def test_swapping_sides_twice_changes_nothing(text):
     tokens = tokenize(text)
     assert swap_sides(swap_sides(tokens)) == tokens
     assert len(swap_sides(tokens)) == len(tokens)
+
+
+# Manners ----------------------------------------------------------------------------------------
+
+
+def test_without_manners_the_tokens_are_those_of_every_vocabulary():
+    vocabulary = vocabulary_of("a dog")
+    assert vocabulary.manners == ()
+    assert vocabulary.tokens() == TOKENS
+
+
+def test_a_manner_has_a_start_token_of_its_own_that_is_never_written():
+    vocabulary = vocabulary_of("a <web> dog <news>")  # where growth has put them
+    assert vocabulary.manners == ("web", "news")
+    never = {PAD, START, UNK, 5, 7}
+    for manner, start in {"": START, "web": 5, "news": 7}.items():
+        tokens = vocabulary.tokens(manner)
+        assert (tokens.start, tokens.end, set(tokens.never)) == (start, END, never)
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [("a", "none but the default one"), ("a <web>", "web"), ("<web> <news>", "web, news")],
+)
+@pytest.mark.parametrize("manner", ["poem", "start", "pad", "a", "<web>", "we"])
+def test_an_unknown_manner_is_refused(words, known, manner):
+    with pytest.raises(SettingError, match=f"no manner '{manner}'; it knows {known}$"):
+        vocabulary_of(words).tokens(manner)
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [("web", True), ("x", True), *((name[1:-1], False) for name in SPECIAL_TOKENS)]
+    + [(name, False) for name in ("", "Web", "we b", "w2", "web\n", "<web>", "größe", "web-text")],
+)
+def test_a_manner_is_a_plain_word_and_no_special_token(name, valid):
+    assert is_manner(name) == valid
+    assert not valid or vocabulary_of(f"a <{name}>").manners == (name,)
+
+
+@several
+@given(texts)
+def test_no_text_has_the_token_of_a_manner(text):
+    assert not {"<web>", *SPECIAL_TOKENS} & set(tokenize(text + " <web> <start>"))
+
+
+@several
+@given(captions, st.integers(1, 5), st.lists(st.sampled_from(["web", "", "news"]), max_size=4))
+def test_manners_come_before_the_words_which_stay_as_they_were(captions, min_count, manners):
+    built = Vocabulary.build(captions, min_count, manners=manners)
+    assert built.manners == tuple(dict.fromkeys(name for name in manners if name))
+    words = built.words[4 + len(built.manners) :]
+    assert words == Vocabulary.build(captions, min_count).words[4:]
+
+
+@several
+@given(captions, st.integers(1, 5), st.lists(st.sampled_from(["cup", "zebra", "a"])))
+def test_required_words_are_known_whatever_their_count(captions, min_count, required):
+    built = Vocabulary.build(captions, min_count, required=required)
+    expected = set(Vocabulary.build(captions, min_count).words) | set(required)
+    assert set(built.words) == expected
+    counts = Counter(word for caption in captions for word in caption)
+    ranks = [(-counts[word], word) for word in built.words[4:]]
+    assert ranks == sorted(ranks)
