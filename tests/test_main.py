@@ -428,6 +428,94 @@ def test_networks_of_other_words_are_not_blended(trained, capsys):
     shutil.rmtree(runs / "mixed")
 
 
+# Several data sets ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def united(workspace):
+    """The workspace after training on three sets: the second has the names of the first."""
+    folder = workspace.folder
+    random, rows = np.random.default_rng(1), {"again": [], "web": []}
+    for name in workspace.names:
+        for data_set, prefix in (("again", ""), ("web", "web_")):
+            (folder / data_set / "photos").mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+            path = folder / data_set / "photos" / f"{prefix}{name}"
+            Image.fromarray(pixels).resize((90, 60)).save(path)
+            rows[data_set].append(f"{prefix}{name},A zebra {data_set} .\n")
+    sets = ["--captions", "captions.txt", "--images", "photos"]
+    for data_set, lines in rows.items():
+        (folder / data_set / "captions.txt").write_text("image,caption\n" + "".join(lines * 2))
+        sets += ["--captions", f"{data_set}/captions.txt", "--images", f"{data_set}/photos"]
+    (folder / "text.txt").write_text("A teapot teapot .\n")
+    options = [*sets, "--text", "text.txt", "--manner", "web_*=web", "--name", "united"]
+    for stage in ("decoder", "finetune"):
+        assert workspace.run("--stage", stage, *options) == 0
+    yield workspace
+    shutil.rmtree(folder / "runs" / "united")
+
+
+def load(workspace, run, name="best"):
+    return Checkpoint.load(workspace.folder / "runs" / run / f"{name}.pth")
+
+
+def test_the_union_is_trained_on_and_recorded(united):
+    made = load(united, "united")
+    words = set(made.vocabulary.words)
+    assert {"zebra", "again", "web", "horse", "teapot", "<web>"} <= words
+    assert made.vocabulary.manners == ("web",)
+    training = [name for name in united.names if hashed_split(name) == "train"]
+    web = [f"web_{name}" for name in united.names if hashed_split(f"web_{name}") == "train"]
+    names = [name_hash(name) for name in [*training, *training, *web]]
+    assert sorted(entry.partition(":")[0] for entry in made.training_images) == sorted(names)
+    assert "; again: a split" in made.provenance["data"]
+    assert made.provenance["data"].endswith("; text: 1 caption")
+
+
+def test_each_epoch_is_scored_on_the_other_sets_too(united):
+    path = united.folder / "results" / "metrics" / "united.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["stage"] for line in lines] == ["decoder", "finetune"]
+    for line in lines:
+        assert list(line["others"]) == ["again", "web, web"]
+        for figures in line["others"].values():
+            assert set(figures) == set(line["dev"])
+            assert np.isfinite(list(figures.values())).all()
+            assert figures != line["dev"]
+    assert (united.folder / "results" / "plots" / "united.png").exists()
+
+
+def test_a_later_stage_on_the_first_set_alone_competes_with_the_union(united, capsys):
+    capsys.readouterr()
+    assert united.run("--stage", "refine", "--name", "united") == 0
+    assert "does not count for the best" not in capsys.readouterr().out
+    stages = load(united, "united", "refine").provenance["stages"]
+    assert stages[-2]["measured on"] == stages[-1]["data"]
+    assert "measured on" not in stages[-1]
+    figures = [load(united, "united", s).figures["CIDEr-D"] for s in ("finetune", "refine", "best")]
+    assert figures[2] >= max(figures[:2])
+
+
+def test_a_manner_that_the_earlier_stage_lacks_is_refused(united, capsys):
+    capsys.readouterr()
+    assert united.run("--stage", "refine", "--name", "united", "--manner", "*=news") == 1
+    assert "no manner 'news'; it knows web" in complaint(capsys)
+
+
+def test_captions_of_ones_own_have_the_default_manner_unless_told_otherwise(trained, capsys):
+    workspace, _ = trained
+    capsys.readouterr()
+    assert workspace.adapt("--name", "plain") == 0
+    assert "2 new words added" in capsys.readouterr().out
+    assert load(workspace, "plain").vocabulary.manners == ()
+    assert workspace.adapt("--name", "mannered", "--manner", "*=mine") == 0
+    assert "2 new words added to its 11; new manner: mine\n" in capsys.readouterr().out
+    assert load(workspace, "mannered").vocabulary.manners == ("mine",)
+    again = ["--init", "runs/mannered/best.pth", "--name", "again", "--manner", "*=mine"]
+    assert workspace.adapt(*again) == 0
+    assert "; 0 new words added to its 14\n" in capsys.readouterr().out
+
+
 # Bad input --------------------------------------------------------------------------------------
 
 
@@ -461,6 +549,15 @@ def complaint(capsys):
         (["--captions", "missing.txt"], ["missing.txt, line 2", "gone.png", "--skip-bad"]),
         (["--captions", "train.txt"], ["train.txt", "add photographs"]),
         (["--images", "none"], ["none", "no such folder"]),
+        (["--captions", "a", "--captions", "b"], ["given equally often", "not 2 and 1 times"]),
+        (["--text", "none.txt"], ["none.txt", "no such text file"]),
+        (["--text", "empty.txt"], ["empty.txt", "the text file is empty"]),
+        (["--text", "resnet50.pth"], ["resnet50.pth", "not UTF-8 text"]),
+        (["--text", "empty.txt", "--captions", "none.csv"], ["text alone trains no captioner"]),
+        (["--manner", "web"], ["--manner must be GLOB=NAME"]),
+        (["--manner", "web_*=web"], ["no photograph has a name like 'web_*'"]),
+        (["--leave-out", "none.txt"], ["none.txt", "no such list of names"]),
+        (["--leave-out", "captions.txt"], ["captions.txt", "names no photograph of the data"]),
         (["--encoder-weights", "none.pth"], ["none.pth", "no such file"]),
         (["--encoder-weights", "captions.txt"], ["captions.txt", "not a state dict"]),
         (["--stage", "finetune", "--name", "new"], ["runs/new/decoder.pth", "no such model file"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from captioning.data.caption_files import DataError
+from captioning.data.caption_rows import count_noun
 from captioning.data.data_sets import DataSets
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary, manner_token
@@ -86,9 +87,10 @@ def from_trained_model(
     # A manner's token becomes known as a new word does: by occurring often enough.
     starts = [[manner_token(manner)] * recipe.min_count for manner in data.manners]
     extended = extend_vocabulary(model, [*training_captions(data), *starts], recipe.min_count)
-    added = len(extended.vocabulary) - len(model.vocabulary)
-    words = "word" if added == 1 else "words"
-    say(f"start: {path}; {added:,} new {words} added to its {len(model.vocabulary):,}")
+    manners = extended.vocabulary.manners[len(model.vocabulary.manners) :]
+    added = len(extended.vocabulary) - len(model.vocabulary) - len(manners)
+    words = f"{count_noun(added, 'new word')} added to its {len(model.vocabulary):,}"
+    say("; ".join([f"start: {path}", words, *(f"new manner: {manner}" for manner in manners)]))
     return extended
 
 

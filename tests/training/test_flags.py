@@ -3,7 +3,7 @@
 import pytest
 
 from captioning.errors import SettingError
-from captioning.training.flags import is_file_name
+from captioning.training.flags import MannerRule, is_file_name
 from captioning.training.recipe import STAGES
 from main import parse_arguments
 
@@ -34,3 +34,59 @@ def test_names_that_lead_to_another_folder_or_hide_the_files_are_refused(name):
     assert not is_file_name(name)
     with pytest.raises(SettingError, match="--name must be a plain name"):
         parse_arguments([f"--name={name}"])
+
+
+PAIR = ["--captions", "a.csv", "--images", "photos"]
+
+
+def test_captions_and_images_are_pairs_with_one_by_default():
+    flags = parse_arguments([])
+    assert [str(path) for path in (*flags.captions, *flags.images)] == [
+        "flickr8k/Flickr8k_Subset/captions.txt",
+        "flickr8k/Flickr8k_Subset/Images",
+    ]
+    flags = parse_arguments([*PAIR, "--images", "more", "--captions", "b.csv"])
+    assert [str(path) for path in flags.captions] == ["a.csv", "b.csv"]
+    assert [str(path) for path in flags.images] == ["photos", "more"]
+    assert (flags.text, flags.manner, flags.leave_out) == ((), (), None)
+
+
+@pytest.mark.parametrize("arguments", [["--captions", "b.csv"], ["--images", "more"] * 2])
+def test_unequal_pairs_are_refused(arguments):
+    with pytest.raises(SettingError, match="--captions and --images must be given equally often"):
+        parse_arguments([*PAIR, *arguments])
+
+
+def test_text_files_add_up():
+    flags = parse_arguments(["--text", "a.txt", "b.gz", "--text", "c.txt"])
+    assert [str(path) for path in flags.text] == ["a.txt", "b.gz", "c.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("web_*=web", ("web_*", "web")), ("a=b*=news", ("a=b*", "news")), ("*=x", ("*", "x"))],
+)
+def test_a_manner_is_a_pattern_and_a_word(text, rule):
+    assert parse_arguments(["--manner", text]).manners == (rule,)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "web", "=web", "web_*=", "web_*=Web", "web_*=two words", "web_*=start", "a=<web>"]
+)
+def test_a_malformed_manner_is_refused(text):
+    with pytest.raises(SettingError, match="--manner must be GLOB=NAME"):
+        parse_arguments([f"--manner={text}"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "applies"),
+    [
+        ("web_*", "web_1.webp", True),
+        ("web_*", "Web_1.webp", False),
+        ("web_*", "my_web_1.webp", False),
+        ("*.png", "a/b.png", True),
+        ("[ab]?.jpg", "b7.jpg", True),
+    ],
+)
+def test_a_pattern_matches_whole_names_as_they_are_written(pattern, name, applies):
+    assert MannerRule(pattern, "web").applies_to(name) == applies

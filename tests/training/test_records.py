@@ -51,6 +51,18 @@ def test_a_report_draws_the_curves_and_prints_the_last_epoch(files, capsys):
     )
 
 
+def test_the_figures_of_other_sets_are_kept_and_printed(files, capsys):
+    last = record(1) | {"others": {"everyday": FIGURES, "everyday, web": FIGURES | {"loss": 4.0}}}
+    Report(files, "decoder")([last])
+    assert json.loads(files.metrics.read_text())["others"] == last["others"]
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  everyday: dev loss 2.500, BLEU-4 20.00, CIDEr-D 50.00",
+        "  everyday, web: dev loss 4.000, BLEU-4 20.00, CIDEr-D 50.00",
+    ]
+    Report(files, "finetune")([record(1)])  # which reads them again
+    assert written(files) == [("decoder", 1), ("finetune", 1)]
+
+
 def test_without_a_file_there_are_no_records(files):
     assert read_records(files.metrics) == []
 

@@ -75,3 +75,13 @@ def test_a_checkpoint_without_figures_does_not_count(make, checkpoint, tmp_path,
     foreign = replace(checkpoint, provenance={}, figures=figures)
     assert best_of([foreign, last], tmp_path / "none.pth") is last
     assert "has no CIDEr-D and loss" in capsys.readouterr().out
+
+
+def test_stages_of_other_training_data_compete_where_they_are_measured_on_the_same(make, tmp_path):
+    on_both = make("decoder", score=60.0, data="home: 8 train, 2 dev; web: 9 train")
+    on_both.provenance["stages"][-1]["measured on"] = "8 train, 2 dev"
+    alone = make("decoder", "finetune", score=50.0, data="8 train, 2 dev")
+    assert best_of([on_both, alone], tmp_path / "none.pth") is on_both
+    assert best_of([alone, on_both], tmp_path / "none.pth") is on_both
+    elsewhere = make("decoder", "finetune", score=50.0, data="9 train")
+    assert best_of([on_both, elsewhere], tmp_path / "none.pth") is elsewhere

@@ -1,0 +1,41 @@
+"""What a checkpoint records of a stage: the data it learned from, and the data it was scored on."""
+
+import pytest
+
+import main
+from captioning.data.data_sets import DataSet, DataSets
+from captioning.data.splits import Splits
+from captioning.network.checkpoint import Checkpoint
+from captioning.training.provenance import add_stage, measured_on
+
+HOME = DataSet("home", Splits((), (), (), "a split"))
+WEB = DataSet("web", Splits((), (), (), "another split"))
+ALONE = "a split: 0 train, 0 dev, 0 test photographs"
+
+
+@pytest.mark.parametrize(
+    ("data", "described"),
+    [
+        (DataSets((HOME,)), ALONE),
+        (
+            DataSets((HOME, WEB)),
+            f"home: {ALONE}; web: another split: 0 train, 0 dev, 0 test photographs",
+        ),
+        (DataSets((HOME,), (["a", "dog"],)), f"{ALONE}; text: 1 caption"),
+    ],
+)
+def test_a_stage_says_what_it_learned_from_and_was_measured_on(
+    checkpoint, tmp_path, data, described
+):
+    flags = main.parse_arguments(["--epochs", "3"])
+    add_stage(checkpoint, "third", {"epochs": 3}, data, flags).save(tmp_path / "made.pth")
+    made = Checkpoint.load(tmp_path / "made.pth")
+    assert [stage["stage"] for stage in made.stages] == ["first", "second", "third"]
+    last = made.stages[-1]
+    assert (last["data"], last["config"]) == (described, {"epochs": 3})
+    assert last["command"] == "python main.py --epochs 3"
+    assert measured_on(made) == ALONE
+
+
+def test_checkpoints_of_earlier_versions_were_measured_on_what_they_name(checkpoint):
+    assert measured_on(checkpoint) == checkpoint.measured_on
