@@ -17,6 +17,7 @@ import bleu_scorer
 from captioning import Captioner
 from captioning.data.caption_files import read_captions
 from captioning.data.splits import hashed_split, name_hash, split_photographs
+from captioning.data.training_record import record
 from captioning.evaluation import evaluate, meteor
 from captioning.evaluation.card import CARD_METRICS
 from captioning.evaluation.ptb import ptb_tokenize
@@ -375,6 +376,19 @@ def test_photographs_it_was_trained_on_are_refused(score, checkpoint, tmp_path, 
     assert "trained on 1 of these" in error
     assert not (tmp_path / "results").exists()
     assert score("--allow-training-images", model=model) == 0
+
+
+def test_another_photograph_of_the_same_name_is_scored(score, data_set, checkpoint, tmp_path):
+    """A checkpoint that records what its photographs look like too."""
+    seen = photographs(data_set, "test")[0]
+    picture = Image.open(seen.path)
+    picture.resize((90, 80)).save(tmp_path / "copy.jpg", quality=60)
+    copy = replace(seen, path=tmp_path / "copy.jpg")
+    other = replace(seen, path=photographs(data_set, "test")[1].path)
+    for trained_on, status in ((copy, 1), (other, 0)):
+        entries = record([trained_on], tmp_path / "cache")
+        replace(checkpoint, training_images=entries).save(tmp_path / "model.pth")
+        assert score("--limit", 4, model=tmp_path / "model.pth") == status
 
 
 @pytest.mark.parametrize(

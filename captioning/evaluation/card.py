@@ -121,7 +121,8 @@ class _Origin:
     def unknown(self) -> str:
         """Which of the photographs this program knows nothing about: "", "the", "the other"."""
         parts = [part for each in self.data for part in each.split("; ")]  # of several data sets
-        if parts and all("Flickr8k" in part for part in parts):
+        photographs = [part for part in parts if not part.startswith("text: ")]
+        if photographs and all("Flickr8k" in part for part in photographs):
             return ""
         return "the other" if self.has_flickr8k else "the"
 

@@ -126,6 +126,27 @@ def test_a_card_of_a_model_adapted_to_other_data_says_both(trained):
 
 
 @pytest.mark.parametrize(
+    ("data", "known"),
+    [
+        (f"first: {FLICKR8K}; everyday: {OTHER}", False),
+        (f"{FLICKR8K}; text: 10 captions", True),
+        (f"first: {FLICKR8K}; everyday: {OTHER}; text: 10 captions", False),
+    ],
+)
+def test_a_card_of_several_data_sets_says_whether_there_are_others(trained, data, known):
+    card = text_of(model_card(replace(trained, provenance={"data": data}), result()))
+    assert f"photographs: {data}." in card
+    assert "M. Hodosh" in card
+    assert ("The terms of the other photographs are not known" in card) != known
+
+
+def test_a_photograph_recorded_by_name_and_again_with_its_hash_counts_once(trained):
+    entries = frozenset({"00ff", "00ff:0123456789abcdef", "abcd", "00ff:ffff456789abcdef"})
+    card = text_of(model_card(replace(trained, training_images=entries), result()))
+    assert f"Trained on 3 photographs: {OTHER}." in card
+
+
+@pytest.mark.parametrize(
     "provenance",
     [
         {},

@@ -4,6 +4,7 @@ It is a table of the next word's probabilities given only the last word, whateve
 """
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -219,6 +220,23 @@ def test_a_sweep_has_the_captions_of_each_beam_width():
     )
     # Of two words, "a dog" has 0.5 * 0.6 * 0.25, "dog runs" 0.25 * 0.75 * 1.
     assert sweep.captions == {1: ["a dog"] * 5, 3: ["dog runs"] * 5}
+
+
+def test_captions_are_in_the_default_manner_and_never_hold_the_token_of_another():
+    """The last word of the vocabulary, likely at the start and after "a", is a manner's token."""
+    vocabulary = Vocabulary((*SPECIAL_TOKENS, "a", "dog", "runs", "<cat>"))
+    photographs = [replace(photograph("1", "runs"), manner="cat")]
+    dataset = CaptionDataset(photographs, vocabulary, lambda index: torch.zeros(3, 2), None)
+    sweep = BeamSweep(TableEngine(), vocabulary, DecodeConfig(), beams=(2, 100))
+    config = DecodeConfig(beam=3)
+    loader = batches(dataset, 1)
+    made = evaluate(TableEngine(), photographs, loader, vocabulary, config, [sweep])
+    assert "<cat>" not in " ".join([*made.captions, *sweep.captions[2], *sweep.captions[100]])
+    assert made.captions == ["a dog runs"]
+    # Teacher-forced, the caption follows its own manner's token: 0.25, then <end> with 1.
+    assert made.metrics["loss"] == pytest.approx(math.log(4) / 2)
+    default = [photograph("1", "runs")]
+    assert made.metrics["CIDEr-D"] == metrics_of(default, 1)["CIDEr-D"]
 
 
 def test_pixels_and_features_of_a_network_have_the_same_metrics(network, checkpoint, tmp_path):
