@@ -63,6 +63,7 @@ class Stage:
             origin=self.origin(),
             save_every=self.flags.save_every * 60,
         )
+        _ = self.seen  # now, and not when the first epoch is to be saved
         fit(self.network, self.task(), self.config, run)
         return Checkpoint.load(best)
 
