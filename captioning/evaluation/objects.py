@@ -1,8 +1,11 @@
 """Objects that a caption names and no reference does: hallucinated, or not mentioned by others.
 
-After CHAIR (Rohrbach et al. 2018, "Object Hallucination in Image Captioning"), for any captions
-like Flickr8k's. The words are the concrete, visible nouns of its training captions; those that mean
-the same, or of which one is a kind of the other, share a category in ``objects.json``.
+After CHAIR (Rohrbach et al. 2018, "Object Hallucination in Image Captioning"), for captions of
+everyday photographs. The words are the concrete, visible nouns of Flickr8k's training captions, of
+Flickr30k, COCO and the web, and of ImageNet's classes; those that mean the same, or of which one is
+a kind of the other, share a category in ``objects.json``. Words that captions mostly use for
+something else ("watch", "can", "orange", "camera" in "looks at the camera") are left out, and parts
+of a body too: whoever sees a person sees hands.
 
 The ground truth of CHAIR is COCO's: an object is there if someone outlined it *or* a reference
 names it. Here there are only references, so an object that is there and that none of five people
