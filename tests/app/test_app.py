@@ -296,7 +296,7 @@ def test_the_page_names_the_command_that_trains_the_shipped_model_further(model)
     ]
     flags = trainer.parse_arguments(shlex.split(code)[2:])
     assert ROOT / flags.init == SHIPPED_MODEL
-    assert (str(flags.captions), str(flags.images)) == ("captions.csv", "FOLDER")
+    assert (flags.captions, flags.images) == ((Path("captions.csv"),), (Path("FOLDER"),))
 
 
 def test_the_page_says_that_it_captions_only_so_many_photographs(model):
