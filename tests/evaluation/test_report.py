@@ -148,7 +148,7 @@ def test_the_values_of_the_result_appear(html):
         "Centre map 0.50 0.49 to 0.51",
         "2,100 words of 200 photographs",
         "Evidence 0.95 0.94 to 0.96 Attention 0.10",  # rank correlation with occlusion
-        "everyday 243 photographs, 1 to 5 references each",
+        "everyday 243 photographs 1 to 5 references each",
         "CIDEr-D x100 53.1 50.0 to 56.4 25.5 20.7 to 31.4 8.7 7.9 to 9.6",
         "supported objects % \N{EN DASH} 41.2 36.4 to 46.9 \N{EN DASH}",
         "everyday: compared with another system",
