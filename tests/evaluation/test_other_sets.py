@@ -129,8 +129,9 @@ def test_examples_are_spread_evenly_over_the_first_group(captioned, captioner, g
         caption = captioner(group.photographs[index].path, evidence=True)
         word = opening_word(caption.words)
         assert (example.caption, example.word) == (caption.sentence, caption.words[word])
-        assert np.allclose(example.attention, caption.attention[word], atol=1e-5)
-        assert np.allclose(example.evidence, caption.evidence[word], atol=1e-4)
+        # In a batch the last digits differ; the maps of other photographs differ in the first.
+        assert np.allclose(example.attention, caption.attention[word], atol=1e-3)
+        assert np.allclose(example.evidence, caption.evidence[word], atol=1e-3)
         assert example.references == ("a cup on a table", "a dog")
 
 
