@@ -330,15 +330,16 @@ def test_in_a_browser_all_tables_are_visible_and_words_show_their_maps(tmp_path,
         assert all(table.is_visible() for table in tables)
         assert shown.evaluate("document.documentElement.scrollWidth") <= width
 
+        top = shown.locator("#gallery .scale:not(.idle) .top")
         word = shown.locator("button.word", has_text="dog").first
         word.click()
         assert word.get_attribute("aria-pressed") == "true"
         left, middle = (0.5, 0.5), (3.5, 2.5)  # where its evidence and its attention are
         assert is_hot(shown, left, middle) == [True, False]
-        assert shown.locator("#gallery .scale:not(.idle) .top").last.inner_text() == "50 % of its support"
+        assert top.last.inner_text() == "50 % of its support"
         shown.get_by_label("attention", exact=True).check()
         assert is_hot(shown, left, middle) == [False, True]
-        assert shown.locator("#gallery .scale:not(.idle) .top").last.inner_text() == "100 % of the attention"
+        assert top.last.inner_text() == "100 % of the attention"
         shown.get_by_label("evidence", exact=True).check()
         other = shown.locator("article").nth(2).locator("button.word").last
         word.click()
