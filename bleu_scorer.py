@@ -14,6 +14,7 @@ import torchvision
 
 from captioning.errors import CaptioningError
 from captioning.evaluation.assessment import assess, compare_systems
+from captioning.evaluation.other_sets import score_groups
 from captioning.evaluation.publish import describe, publish, score_beams, write_result
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
@@ -71,7 +72,24 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         help="what to score (default: test where the data set has one, else dev; with --captions "
         "the part that the file has captions for)",
     )
-    add("--limit", type=int, metavar="N", help="score N photographs: a quick trial")
+    add(
+        "--also",
+        type=Path,
+        nargs=2,
+        action="append",
+        metavar=("FILE", "FOLDER"),
+        help="measure the model on another data set too, on the photographs it holds out: its "
+        "caption file and its folder of photographs; may be given several times",
+    )
+    add(
+        "--manner",
+        action="append",
+        metavar="GLOB=NAME",
+        help="measure photographs of --also whose names match the pattern apart, such as "
+        "'web_*=web', since their captions are in a manner of their own; the model captions them "
+        "in the default manner too",
+    )
+    add("--limit", type=int, metavar="N", help="score N photographs of each set: a quick trial")
     add(
         "--allow-training-images",
         action="store_true",
@@ -104,7 +122,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def parse_arguments(arguments: Sequence[str] | None = None) -> ScoringFlags:
     """Read the command line. Raises SettingError for flags that do not go together."""
     words = sys.argv[1:] if arguments is None else arguments
-    return ScoringFlags(**vars(make_parser().parse_args(words)), words=tuple(words))
+    values = vars(make_parser().parse_args(words))
+    values["also"] = tuple(map(tuple, values.get("also", ())))
+    values["manner"] = tuple(values.get("manner", ()))
+    return ScoringFlags(**values, words=tuple(words))
 
 
 def say(text: str) -> None:
@@ -128,6 +149,8 @@ def run(flags: ScoringFlags) -> None:
         theirs = assess(other.system, references, training, system.system.human)
         metrics = compare_systems(assessment, theirs)
         result["against"] = {"name": other.about, "metrics": metrics}
+    if system.groups:
+        result["other sets"] = score_groups(system.groups, other.groups if other else ())
     if system.sweep:
         result["beams"] = score_beams(system.sweep, data)
     for line in as_lines(result):

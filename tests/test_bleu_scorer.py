@@ -311,6 +311,77 @@ def test_flags_that_do_not_fit_together_are_refused(score, flags, words, capsys,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def everyday(data_set, tmp_path):
+    """Another data set of the same pictures, half of them with names of the web."""
+    folder = tmp_path / "everyday"
+    folder.mkdir()
+    rows = ["image,caption"]
+    for number in range(40):
+        name = f"{'web' if number % 2 else 'coco'}_{number}.png"
+        shutil.copy(data_set / f"{number}.png", folder / name)
+        rows += [f"{name},a red ball", f"{name},a dog"]
+    (folder / "captions.txt").write_text("\n".join(rows))
+    return folder
+
+
+def test_other_sets_are_scored_and_compared_each_manner_apart(
+    score, everyday, checkpoint, checkpoint_path, tmp_path, capsys
+):
+    also = ("--also", everyday / "captions.txt", everyday, "--manner", "web_*=web")
+    another = tmp_path / "another.pth"
+    replace(checkpoint, decoding=replace(checkpoint.decoding, beam=1)).save(another)
+    assert score(*also, "--against", another, "--name", "mine") == 0
+    default, web = result_of(tmp_path, "mine")["other sets"]
+    held_out = [p.stem for p in everyday.glob("*.png") if hashed_split(p.name) != "train"]
+    assert (default["name"], web["name"]) == ("everyday", "everyday, web")
+    assert default["photographs"] == sum(name.startswith("coco") for name in held_out) > 0
+    assert web["photographs"] == sum(name.startswith("web") for name in held_out) > 0
+    captioner = Captioner.load(checkpoint_path)
+    candidates = [
+        captioner(path).text
+        for path in everyday.glob("coco*.png")
+        if hashed_split(path.name) != "train"
+    ]
+    named = [bool({"ball", "dog"} & set(text.split())) for text in candidates]
+    assert default["metrics"]["supported objects"] == pytest.approx(100 * np.mean(named), abs=1e-3)
+    row = default["against"]["metrics"]["BLEU-1"]
+    assert row["this"] == default["metrics"]["BLEU-1"]
+    printed = capsys.readouterr().out
+    assert f"everyday: {default['photographs']} photographs, 2 references each" in printed
+    page = (tmp_path / "results" / "plots" / "mine.html").read_text()
+    assert page.count("data:image/jpeg") > 3 * min(12, default["photographs"])
+    assert "Photographs of everyday" in page
+
+
+def test_what_is_published_has_the_other_sets(score, everyday, checkpoint, tmp_path):
+    model = tmp_path / "model" / "mine.pth"
+    model.parent.mkdir()
+    stage = {"stage": "decoder", "command": "python main.py", "config": {}, "torch": "2"}
+    provenance = {"encoder": "random", "data": "noise", "stages": [stage]}
+    replace(checkpoint, provenance=provenance).save(model)
+    assert score("--publish", "--also", everyday / "captions.txt", everyday, model=model) == 0
+    published = json.loads((model.parent / "results.json").read_text())
+    assert [part["name"] for part in published["other sets"]] == ["everyday"]
+    assert "## Other data sets" in (model.parent / "README.md").read_text()
+
+
+def test_photographs_of_other_sets_that_it_was_trained_on_are_refused(
+    score, everyday, checkpoint, tmp_path, capsys
+):
+    seen = next(p.name for p in everyday.glob("*.png") if hashed_split(p.name) == "dev")
+    model = tmp_path / "model.pth"
+    replace(checkpoint, training_images=frozenset({name_hash(seen)})).save(model)
+    also = ("--also", everyday / "captions.txt", everyday)
+    assert score(*also, model=model) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "everyday: the model was trained on 1 of these" in error
+    assert "leave that data set out" in error
+    assert not (tmp_path / "results").exists()
+    assert score(*also, "--allow-training-images", "--limit", 2, model=model) == 0
+
+
 def test_a_system_against_itself_does_not_differ(score, checkpoint_path, tmp_path):
     assert score("--against", checkpoint_path, "--name", "mine") == 0
     for row in result_of(tmp_path, "mine")["against"]["metrics"].values():
@@ -413,6 +484,9 @@ def test_another_photograph_of_the_same_name_is_scored(score, data_set, checkpoi
         (("--name", "a/b"), "--name a/b: "),
         (("--name", ".."), "--name ..: "),
         (("--name", "caf\udce9"), "is not UTF-8 text"),
+        (("--also", "nowhere.txt", "."), "no such caption file"),
+        (("--also", ".", "."), ".: this is a folder"),
+        (("--manner", "web_*=web"), "--manner is for the photographs of other data sets"),
     ],
 )
 def test_bad_input_gets_one_sentence(score, flags, words, capsys, tmp_path):

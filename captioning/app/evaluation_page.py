@@ -16,6 +16,7 @@ from captioning.evaluation.summary import (
     facts,
     metric_groups,
     occlusion_rows,
+    other_sets,
     people,
     pointing_columns,
     pointing_rows,
@@ -93,6 +94,7 @@ def show_metrics(result: Result) -> None:
         show_table(heading, [_cells(row) for row in rows])
     show_table("Where the maps point", _pointing(result.content))
     show_table("Rank correlation of a word's map with occlusion", _occlusion(result.content))
+    show_table("Other data sets", _other_sets(result.content))
     other = "people, one reference left out" if people(result.content) else "another system"
     show_table(f"Compared with {other}", _comparison(result.content))
     st.caption(f"Made by `{result.content['command']}`")
@@ -132,6 +134,20 @@ def _occlusion(content: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {"Map": row.name, "Value": row.value, "95 % interval": row.interval}
         for row in occlusion_rows(content)
+    ]
+
+
+def _other_sets(content: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What was measured on other data sets; a narrow table, which fits a phone."""
+    return [
+        {
+            "Data set": f"{each.name} ({', '.join(each.facts)})" if each.facts else each.name,
+            "Metric": name,
+            "Value": cell.value,
+            "95 % interval": cell.interval,
+        }
+        for each in other_sets(content)
+        for name, cell in each.cells.items()
     ]
 
 

@@ -6,8 +6,7 @@ import streamlit as st
 from PIL import Image
 
 from captioning.app.wording import explain_map, make_distinct, percent, position
-from captioning.evaluation.function_words import FUNCTION_WORDS
-from captioning.evaluation.objects import ObjectWords
+from captioning.evaluation.function_words import opening_word
 from captioning.inference.captioner import Caption, MapKind
 from captioning.pictures import heat_of, overlay, scale_picture, thumbnail
 
@@ -77,14 +76,6 @@ def choose_word(caption: Caption) -> int:
         f"{percent(caption.probabilities[word])}, given the words before it."
     )
     return word
-
-
-def opening_word(words: tuple[str, ...]) -> int:
-    """The index of the word to show first: an object if there is one, or else a content word."""
-    first = ObjectWords.load().first(words)
-    if first is not None:
-        return first
-    return next((index for index, word in enumerate(words) if word not in FUNCTION_WORDS), 0)
 
 
 def show_map(photo: Image.Image, caption: Caption, word: int, of: MapKind, strength: float) -> None:

@@ -140,7 +140,7 @@ def _sections(
 ) -> dict[str, Any]:
     sections: dict[str, Any] = {}
     if without_one:
-        sections["four references"] = _with_intervals(without_one)
+        sections["four references"] = with_intervals(without_one)
     if system.pointing is not None:
         sections["pointing"] = _pointing(system.pointing)
     if system.erasure is not None:
@@ -149,7 +149,7 @@ def _sections(
         sections["occlusion"] = {
             "photographs": len(system.agreement.words),
             "words": sum(system.agreement.words),
-            **_with_intervals(system.agreement.statistics()),
+            **with_intervals(system.agreement.statistics()),
         }
     if system.confidences is not None and system.scores is not None:
         quality = scores.images[CALIBRATED_ON]
@@ -197,7 +197,7 @@ def score_captions(
     captions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, Any]]:
     """BLEU, ROUGE-L, CIDEr-D and caption F1 alone, as ``metrics`` and ``intervals``."""
-    return _with_intervals(caption_statistics(Corpus.of(captions, references)).statistics)
+    return with_intervals(caption_statistics(Corpus.of(captions, references)).statistics)
 
 
 def compare_systems(this: Assessment, other: Assessment) -> dict[str, dict[str, Any]]:
@@ -209,10 +209,14 @@ def compare_systems(this: Assessment, other: Assessment) -> dict[str, dict[str, 
     ours = this.leave_one_out if other.human and not this.human else this.statistics
     theirs = other.leave_one_out if this.human and not other.human else other.statistics
     # F1 averages over a vocabulary, and two models may have two.
-    comparable = {
-        name: one for name, one in ours.items() if name in theirs and not name.startswith("F1 ")
-    }
-    ends = intervals({name: theirs[name] for name in comparable})
+    return compare_statistics({k: v for k, v in ours.items() if not k.startswith("F1 ")}, theirs)
+
+
+def compare_statistics(
+    ours: Mapping[str, Statistic], theirs: Mapping[str, Statistic]
+) -> dict[str, dict[str, Any]]:
+    """Two systems on the same photographs, in the metrics that both have."""
+    ends = intervals({name: theirs[name] for name in ours if name in theirs})
     return {
         name: {
             "this": round(comparison.this, _DIGITS),
@@ -222,7 +226,7 @@ def compare_systems(this: Assessment, other: Assessment) -> dict[str, dict[str, 
             "interval": _rounded_ends(comparison.interval),
             "p": round(comparison.p, _DIGITS),
         }
-        for name, comparison in compare(comparable, theirs).items()
+        for name, comparison in compare(ours, theirs).items()
     }
 
 
@@ -232,7 +236,7 @@ def _pointing(results: PointingResults) -> dict[str, Any]:
         "mosaics": results.mosaics,
         "chance": CHANCE,
         "words": results.words(),
-        "maps": {name: _with_intervals(results.statistics(name)) for name in results.maps},
+        "maps": {name: with_intervals(results.statistics(name)) for name in results.maps},
     }
 
 
@@ -269,7 +273,8 @@ def _calibration(confidences: Array, scores: Array, quality: Array) -> dict[str,
     }
 
 
-def _with_intervals(statistics: Mapping[str, Statistic]) -> dict[str, Any]:
+def with_intervals(statistics: Mapping[str, Statistic]) -> dict[str, Any]:
+    """Plain types, rounded: ``metrics`` and ``intervals``."""
     return {
         "metrics": _rounded(estimates(statistics)),
         "intervals": _rounded_intervals(intervals(statistics)),

@@ -1,28 +1,25 @@
-"""The model card, from a checkpoint's provenance and its scores; and the README's scores."""
+"""The model card, from a checkpoint's provenance and its scores."""
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from captioning.data.images import ImageConfig
 from captioning.data.training_record import count_recorded
-from captioning.errors import CaptioningError
-from captioning.evaluation.catalogue import NEXT_WORD, REPORTED, metric, names_under
+from captioning.evaluation.catalogue import NEXT_WORD, OBJECTS, REPORTED, metric, names_under
+from captioning.evaluation.markdown import in_brackets, items, name_and_facts, paragraph
 from captioning.evaluation.summary import (
-    MAP_NAMES,
-    Row,
+    OTHER_SETS,
+    OtherSet,
     occlusion_rows,
+    other_sets,
     pointing_rows,
     split_name,
 )
 from captioning.network.checkpoint import NOT_RECORDED, Checkpoint
 from captioning.network.config import ModelConfig
 
-CARD_METRICS = (*REPORTED, "caption F1", *names_under(NEXT_WORD))
-README_BEGIN = "<!-- figures: written by make results -->"
-README_END = "<!-- end of figures -->"
-_WIDTH = 100  # characters per line
+CARD_METRICS = (*REPORTED, "caption F1", *names_under(OBJECTS), *names_under(NEXT_WORD))
 
 _INTRODUCTION = """
 It takes a photograph and writes a sentence, with two maps for each word: its evidence, which is how
@@ -33,8 +30,11 @@ Decoder: an LSTM of width {width} with additive attention, after Xu et al., "Sho
 
 _SCORES = """
 The captions were decoded freely and scored against all references; BLEU, ROUGE-L and CIDEr-D follow
-the coco-caption definitions. Loss, perplexity, accuracy and the two averages of F1 are of the next
-word, given the true words before it. Intervals are from a bootstrap over the photographs."""
+the coco-caption definitions. CHAIR-s is the share of captions that name an object that no reference
+names, CHAIR-i the share of such objects among all that are named; supported objects is the share of
+captions that name an object that a reference names. Loss, perplexity, accuracy and the two averages
+of F1 are of the next word, given the true words before it. Intervals are from a bootstrap over the
+photographs."""
 
 _POINTING = """
 {mosaics} mosaics, each of a photograph with a dog and one with people as one picture: wherever the
@@ -133,12 +133,13 @@ def model_card(checkpoint: Checkpoint, result: Mapping[str, Any]) -> str:
     sections = {
         f"# Model card: {result['model']}": _introduction(checkpoint),
         "## Scores": _scores(checkpoint, result),
+        **_others(result),
         **_maps(result),
         "## Data": _data(checkpoint, origin),
         "## Initial weights of the encoder": [f"{origin.encoder}."],
         "## Training": ["\n".join(map(_stage, origin.stages)) or "Not recorded."],
-        "## Limits": [_items(_limits(checkpoint, origin))],
-        "## Biases": [_items(_biases(origin))],
+        "## Limits": [items(_limits(checkpoint, origin))],
+        "## Biases": [items(_biases(origin))],
     }
     parts = [part for heading, parts in sections.items() for part in (heading, *parts)]
     return "\n\n".join(parts) + "\n"
@@ -151,7 +152,7 @@ def _introduction(checkpoint: Checkpoint) -> list[str]:
         parameters=sum(weight.numel() for weight in checkpoint.weights.values()) / 1e6,
         words=len(checkpoint.vocabulary),
     )
-    return ["Written by `python bleu_scorer.py --publish`, which overwrites it.", _paragraph(text)]
+    return ["Written by `python bleu_scorer.py --publish`, which overwrites it.", paragraph(text)]
 
 
 def grid_side(images: ImageConfig, model: ModelConfig) -> int:
@@ -178,7 +179,7 @@ def _scores(checkpoint: Checkpoint, result: Mapping[str, Any]) -> list[str]:
         f"{checkpoint.decoding.max_words} words"
     )
     return [
-        _paragraph(f"{photographs}; {search}. {_SCORES}"),
+        paragraph(f"{photographs}; {search}. {_SCORES}"),
         "\n".join(_table(result)),
         f"Made by `{result['command']}`, of the file with SHA-256 `{result['sha256']}`; all "
         "metrics are in results.json.",
@@ -196,6 +197,23 @@ def _table(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {each.name} | {value} | {interval} | {each.unit or '-'} |"
 
 
+def _others(result: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The section on other data sets, where any was scored."""
+    sets = other_sets(result)
+    if not sets:
+        return {}
+    return {"## Other data sets": [paragraph(OTHER_SETS), "\n".join(_others_table(sets))]}
+
+
+def _others_table(sets: Sequence[OtherSet]) -> Iterator[str]:
+    """A row for each metric, a column for each data set."""
+    yield f"| Metric | {' | '.join(map(name_and_facts, sets))} | Unit |"
+    yield f"|---|{'---|' * len(sets)}---|"
+    for name in sets[0].cells:
+        cells = [in_brackets(each.cells[name]) for each in sets]
+        yield f"| {name} | {' | '.join(cells)} | {metric(name).unit or '-'} |"
+
+
 def _maps(result: Mapping[str, Any]) -> dict[str, list[str]]:
     """The section on where the maps of words point, as far as that was measured."""
     section, rows = result.get("pointing", {}), pointing_rows(result)
@@ -206,7 +224,7 @@ def _maps(result: Mapping[str, Any]) -> dict[str, list[str]]:
         chance=f"{section.get('chance', 0.5):.2f}",
     )
     table = "\n".join(_pointing_table(result))
-    return {"## What the maps of words show": [_paragraph(text), table, *_occlusion(result)]}
+    return {"## What the maps of words show": [paragraph(text), table, *_occlusion(result)]}
 
 
 def _pointing_table(result: Mapping[str, Any]) -> Iterator[str]:
@@ -221,22 +239,22 @@ def _occlusion(result: Mapping[str, Any]) -> Iterator[str]:
     """How the maps agree with occlusion, in a sentence."""
     if rows := occlusion_rows(result):
         values = " and ".join(f"{row.value} for {row.name.lower()}" for row in rows)
-        yield _paragraph(f"{_OCCLUSION} is {values}.")
+        yield paragraph(f"{_OCCLUSION} is {values}.")
 
 
 def _data(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
     if count := count_recorded(checkpoint.training_images):
         about = "; then ".join(origin.data) or "which ones is not recorded"
-        items = [f"Trained on {count:,} photographs: {about}."]
+        texts = [f"Trained on {count:,} photographs: {about}."]
     else:
-        items = ["The photographs it was trained on are not recorded."]
+        texts = ["The photographs it was trained on are not recorded."]
     if origin.stages:
-        items.append("The best epoch was chosen by CIDEr-D on the development split.")
+        texts.append("The best epoch was chosen by CIDEr-D on the development split.")
     if origin.has_flickr8k:
-        items += _FLICKR8K_DATA
+        texts += _FLICKR8K_DATA
     if origin.unknown:
-        items.append(_UNKNOWN_TERMS.format(which=origin.unknown))
-    return [_items(items)]
+        texts.append(_UNKNOWN_TERMS.format(which=origin.unknown))
+    return [items(texts)]
 
 
 def _limits(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
@@ -256,97 +274,3 @@ def _stage(stage: Mapping[str, Any]) -> str:
     settings = [f"{name} {value}" for name, value in stage["config"].items()]
     details = "; ".join([*([", ".join(settings)] if settings else []), f"torch {stage['torch']}"])
     return f"- {stage['stage']}: `{stage['command']}`\n  ({details})"
-
-
-def _paragraph(text: str, indent: str = "") -> str:
-    return textwrap.fill(
-        " ".join(text.split()),
-        _WIDTH,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _items(texts: Sequence[str]) -> str:
-    return "\n".join(_paragraph(f"- {text}", indent="  ") for text in texts)
-
-
-def with_results(readme: str, result: Mapping[str, Any]) -> str:
-    """Return the README with the scores of ``result`` between its marks.
-
-    Raises CaptioningError when the marks are missing.
-    """
-    before, begin, rest = readme.partition(README_BEGIN)
-    _, end, after = rest.partition(README_END)
-    if not begin or not end:
-        raise CaptioningError(
-            f"README.md lacks the marks {README_BEGIN} and {README_END}; put them back"
-        )
-    return f"{before}{begin}\n\n{_readme_section(result)}\n\n{end}{after}"
-
-
-def _readme_section(result: Mapping[str, Any]) -> str:
-    shown = [metric(name) for name in REPORTED if name in result["metrics"]]
-    cells = [
-        f"{each.format(result['metrics'][each.name])} "
-        f"({each.format_interval(result['intervals'][each.name])})"
-        for each in shown
-    ]
-    photographs = f"{result['images']:,} photographs of the {split_name(result)}"
-    table = [" | ".join(each.name for each in shown), " | ".join(cells)]
-    return "\n\n".join(
-        [
-            _paragraph(
-                f"{photographs}, beam {result['beam']}; in brackets the 95 % interval over "
-                "photographs:"
-            ),
-            f"| {table[0]} |\n|{'---|' * len(shown)}\n| {table[1]} |",
-            _paragraph(" ".join(_remarks(result))),
-            f"Made by `{result['command']}`; all metrics are in "
-            "[results.json](model/results.json).",
-        ]
-    )
-
-
-def _remarks(result: Mapping[str, Any]) -> Iterator[str]:
-    """What else is worth a sentence, as far as it was measured."""
-    metrics = result["metrics"]
-    if "attention" in result:
-        faithfulness, section = metric("faithfulness"), result["attention"]
-        yield (
-            "Without the image features at the locations that a word looked at most, it loses "
-            f"{faithfulness.format(section['faithfulness'])} nats "
-            f"({faithfulness.format_interval(section['interval'])}) more than without as many "
-            "random ones."
-        )
-    if "pointing" in result:
-        yield from _pointing_remark(result)
-    sentences = {
-        "new captions": "{} % of the captions are not among the training captions.",
-        "most frequent caption": "{} % of the photographs get the most frequent caption.",
-        "CHAIR-s": "{} % of the captions name an object that no reference names.",
-    }
-    for name, sentence in sentences.items():
-        if name in metrics:
-            yield sentence.format(metric(name).format(metrics[name]))
-
-
-def _pointing_remark(result: Mapping[str, Any]) -> Iterator[str]:
-    """Where evidence and attention point on mosaics, in a sentence."""
-    masses = {row.name: row.cells["mass"] for row in pointing_rows(result)}
-    shown = [masses.get(MAP_NAMES[kind]) for kind in ("evidence", "attention", "centre")]
-    evidence, attention, null = (_in_brackets(cell) if cell else "" for cell in shown)
-    if evidence and attention:
-        chance = f"{result['pointing'].get('chance', 0.5):.2f} is chance"
-        rest = f", and a map that always looks at the centre has {null}" if null else ""
-        yield (
-            "When a photograph with a dog and one with people are put together as one picture, "
-            f"{evidence} of the evidence for a dog word or a person word is on the correct half, "
-            f"and {attention} of its attention; {chance}{rest}."
-        )
-
-
-def _in_brackets(cell: Row) -> str:
-    """A value with its interval in brackets."""
-    return f"{cell.value} ({cell.interval})" if cell.interval else cell.value

@@ -12,7 +12,7 @@ CAPTIONS = "Captions against the references"
 NEXT_WORD = "Next word, given the true words before it"
 LENGTH = "Length"
 DIVERSITY = "Diversity"
-HALLUCINATION = "Hallucinated objects"
+OBJECTS = "Objects in captions"
 OTHER = "Other metrics"
 ATTENTION = "Attention"  # in a section of its own in a result, not among its "metrics"
 POINTING = "Pointing"  # in sections of their own too
@@ -175,16 +175,23 @@ METRICS = (
     Metric(
         "CHAIR-s",
         "Captions that name an object that no reference names.",
-        heading=HALLUCINATION,
+        heading=OBJECTS,
         unit="%",
         better="lower",
     ),
     Metric(
         "CHAIR-i",
         "Named objects that no reference names, among all named objects.",
-        heading=HALLUCINATION,
+        heading=OBJECTS,
         unit="%",
         better="lower",
+    ),
+    Metric(
+        "supported objects",
+        "Captions that name an object that a reference names.",
+        heading=OBJECTS,
+        unit="%",
+        better="higher",
     ),
     Metric(
         "faithfulness",

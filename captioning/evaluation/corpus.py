@@ -89,6 +89,12 @@ def require_two_references(references: Sequence[Sequence[object]]) -> None:
         )
 
 
+def references_per_image(references: Sequence[Sequence[object]]) -> int | str:
+    """How many references each image has: a number, or "1 to 5" where images differ."""
+    counts = {len(texts) for texts in references}
+    return counts.pop() if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+
+
 @dataclass(frozen=True, eq=False)
 class CaptionScores:
     """The scores of each image, and those of the corpus as functions of sums over images."""

@@ -1,4 +1,7 @@
-"""How often captions name an object that no reference names: CHAIR (Rohrbach et al. 2018)."""
+"""How often captions name objects that references name, and that none names.
+
+The latter is CHAIR (Rohrbach et al. 2018).
+"""
 
 from dataclasses import dataclass
 
@@ -18,12 +21,13 @@ class Hallucinations:
 
 
 def hallucinations(corpus: Corpus, objects: ObjectWords) -> Hallucinations:
-    """The rates of CHAIR, x100.
+    """The rates of CHAIR and of captions with a supported object, x100.
 
     CHAIR-s is the share of captions that name an object that no reference supports. CHAIR-i is the
     share of such objects among all that are named: sums over images, divided once, as in the
     original. There an object counts as often as it is mentioned; here a word counts once per
-    caption.
+    caption. "supported objects" is the share of captions that name an object that a reference
+    supports: without it a caption that names nothing would look best.
     """
     pairs = zip(corpus.candidates, corpus.references, strict=True)
     words = [tuple(objects.unsupported(*pair)) for pair in pairs]
@@ -32,5 +36,6 @@ def hallucinations(corpus: Corpus, objects: ObjectWords) -> Hallucinations:
     statistics = {
         "CHAIR-s": mean((unsupported > 0).astype(np.float64), 100),
         "CHAIR-i": ratio(unsupported, named, 100),
+        "supported objects": mean((named > unsupported).astype(np.float64), 100),
     }
     return Hallucinations(words, statistics)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from captioning.evaluation.assessment import Assessment, score_captions
-from captioning.evaluation.card import model_card, with_results
+from captioning.evaluation.card import model_card
+from captioning.evaluation.corpus import references_per_image
 from captioning.evaluation.gallery import gallery
 from captioning.evaluation.ptb import ptb_tokenize
+from captioning.evaluation.readme import with_results
 from captioning.evaluation.report import report_html
 from captioning.evaluation.score_plots import (
     mosaic_figure,
@@ -40,8 +42,6 @@ def describe(
     system: ScoredSystem, data: ScoringData, flags: ScoringFlags, versions: Mapping[str, str]
 ) -> dict[str, Any]:
     """What was scored, on what, with what, by which command: the head of the result."""
-    counts = {len(captions) for captions in data.references}
-    references = counts.pop() if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     return {
         "name": flags.name or default_name(system, data, flags),
         "system": system.about,
@@ -49,7 +49,7 @@ def describe(
         "split": data.split,
         "split source": data.splits.source,
         "images": len(data.photographs),
-        "references per image": references,
+        "references per image": references_per_image(data.references),
         "lengths": {
             "captions": _count_lengths(system.system.captions),
             "references": _count_lengths(text for texts in data.references for text in texts),
@@ -90,9 +90,10 @@ def write_result(
     # The report draws the mosaics itself: as one picture they would be too small on a phone.
     shown = {key: figure for key, figure in figures.items() if key != "mosaics"}
     entries = gallery(data.photographs, images, system, assessment)
+    examples = system.groups[0].examples if system.groups else ()
     names = [photograph.name for photograph in data.photographs]
     pages = {
-        plots / f"{name}.html": report_html(result, entries, shown, system.mosaics),
+        plots / f"{name}.html": report_html(result, entries, shown, system.mosaics, examples),
         metrics / f"{name}.csv": as_csv(names, system.system, assessment),
         metrics / f"{name}.json": _as_json(result),
     }

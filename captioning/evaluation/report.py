@@ -13,10 +13,12 @@ from markupsafe import Markup, escape
 
 from captioning.evaluation.catalogue import HEADLINES, OF_A_PHOTOGRAPH, REPORTED, metric
 from captioning.evaluation.mosaics import MosaicExample
+from captioning.evaluation.other_sets import Example
 from captioning.evaluation.published import PUBLISHED
 from captioning.evaluation.report_gallery import GROUPS, Card, Entry, card_of
-from captioning.evaluation.report_mosaics import mosaic_of
+from captioning.evaluation.report_mosaics import mosaic_of, photograph_of
 from captioning.evaluation.summary import (
+    OTHER_SETS,
     PLOT_TEXTS,
     PlotText,
     attention_rows,
@@ -27,6 +29,7 @@ from captioning.evaluation.summary import (
     metric_row,
     metric_rows,
     occlusion_rows,
+    other_sets,
     people,
     pointing_columns,
     pointing_rows,
@@ -50,13 +53,15 @@ def report_html(
     entries: Sequence[Entry],
     plots: Mapping[str, Figure],
     mosaics: Sequence[MosaicExample] = (),
+    examples: Sequence[Example] = (),
 ) -> str:
     """Write the report as one HTML file that loads nothing from elsewhere.
 
     ``result`` is what ``bleu_scorer.py`` writes as JSON; only "name", "metrics", "images", "split"
     and "command" must be there, and a section whose key is missing is left out. ``entries`` are
     the gallery, in the order to be shown in. ``plots`` are those of ``summary.PLOT_TEXTS``, as far
-    as there are; any other is shown under its name.
+    as there are; any other is shown under its name. ``examples`` are of the first of the other data
+    sets.
     """
     template = _environment().from_string(
         resources.files("captioning.evaluation").joinpath("report.html").read_text("utf-8")
@@ -70,6 +75,7 @@ def report_html(
         groups=[group for group in GROUPS if any(group in entry.groups for entry in entries)],
         sorts=[name for name in OF_A_PHOTOGRAPH if any(name in each.scores for each in entries)],
         mosaics=[mosaic_of(example) for example in mosaics],
+        examples=[photograph_of(example) for example in examples],
         strength=STRENGTH,
         colours=COLOURS,
         kinds=_kinds(cards),
@@ -84,7 +90,13 @@ def _kinds(cards: Sequence[Card]) -> list[str]:
 
 def _sections(result: Mapping[str, Any]) -> dict[str, Any]:
     """What the page shows of the result itself."""
+    others = other_sets(result)
     return {
+        "other_sets": others,
+        "other_sets_text": OTHER_SETS,
+        "beside": [
+            metric_row(metric(name), result) for name in (others[0].cells if others else ())
+        ],
         "split": split_name(result),
         "facts": facts(result),
         "tiles": metric_rows(HEADLINES, result),

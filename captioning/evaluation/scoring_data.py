@@ -7,6 +7,7 @@ from pathlib import Path
 from captioning.data.caption_files import DataError, Photograph, read_captions
 from captioning.data.splits import Splits, split_photographs
 from captioning.evaluation.corpus import require_two_references
+from captioning.evaluation.other_sets import Group, read_groups
 from captioning.evaluation.predictions import match_predictions, read_predictions
 from captioning.evaluation.ptb import ptb_tokenize
 from captioning.evaluation.scoring_flags import ScoringFlags
@@ -17,7 +18,7 @@ class ScoringData:
     """What is scored on: ``photographs``, which are all of ``part`` or, in a trial, some of it.
 
     ``part`` is the split with the name ``split``, or all photographs; ``remarks`` are what the user
-    should know of the data.
+    should know of the data. ``groups`` are photographs of other data sets, to be scored apart.
     """
 
     splits: Splits
@@ -25,6 +26,7 @@ class ScoringData:
     part: tuple[Photograph, ...]
     photographs: tuple[Photograph, ...]
     remarks: tuple[str, ...]
+    groups: tuple[Group, ...] = ()
 
     @classmethod
     def read(cls, flags: ScoringFlags) -> "ScoringData":
@@ -43,7 +45,9 @@ class ScoringData:
         photographs = tuple(sorted(part[: flags.limit], key=_longest_caption))
         if flags.leaves_one_out:
             require_two_references([photograph.captions for photograph in photographs])
-        return cls(splits, split, part, photographs, (*file.remarks, splits.describe()))
+        groups, others = read_groups(flags)
+        remarks = (*file.remarks, splits.describe(), *others)
+        return cls(splits, split, part, photographs, remarks, groups)
 
     @property
     def references(self) -> list[tuple[str, ...]]:

@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from captioning.data.manners import MannerRule
 from captioning.errors import SettingError
 
 BASELINES = ("nearest", "frequent", "human")
@@ -13,6 +14,8 @@ _DATA = Path("flickr8k/Flickr8k_Subset")
 @dataclass(frozen=True)
 class ScoringFlags:
     """The flags of ``bleu_scorer.py``, by their names there; ``words`` are the command's own.
+
+    ``also`` are other data sets to score on, each a caption file and a folder of photographs.
 
     Raises SettingError for flags that are out of range, would be ignored, or would publish what is
     not the whole.
@@ -29,6 +32,8 @@ class ScoringFlags:
     beam: int | None = None
     length_penalty: float | None = None
     against: str | None = None
+    also: tuple[tuple[Path, Path], ...] = ()
+    manner: tuple[str, ...] = ()
     four_references: bool = False
     beams: bool = False
     name: str | None = None
@@ -41,6 +46,7 @@ class ScoringFlags:
     def __post_init__(self) -> None:
         self._require_utf8()
         self._require_model()
+        self._require_other_sets()
         self._require_whole_for_publishing()
         if self.limit is not None and self.limit < 1:
             raise SettingError(f"--limit must be at least 1, not {self.limit}")
@@ -61,12 +67,20 @@ class ScoringFlags:
             "--beam": self.beam is not None,
             "--length-penalty": self.length_penalty is not None,
             "--beams": self.beams,
+            "--also": bool(self.also),
             "--publish": self.publish,
         }
         given = [flag for flag, is_given in of_model.items() if is_given]
         if given and not self.scores_model:
             raise SettingError(
                 f"{given[0]} is for a model: leave it out, or --captions and --baseline"
+            )
+
+    def _require_other_sets(self) -> None:
+        if self.manners and not self.also:
+            raise SettingError(
+                "--manner is for the photographs of other data sets: name one with --also, or "
+                "leave it out"
             )
 
     def _require_whole_for_publishing(self) -> None:
@@ -80,6 +94,11 @@ class ScoringFlags:
             raise SettingError(
                 f"what is published is of all photographs held out: leave {given[0]} out"
             )
+
+    @property
+    def manners(self) -> tuple[MannerRule, ...]:
+        """The rules of ``--manner``; for a photograph the first that matches applies."""
+        return tuple(map(MannerRule.parse, self.manner))
 
     @property
     def scores_model(self) -> bool:

@@ -17,6 +17,12 @@ MAP_NAMES = {
     "centre": "Centre map",
 }
 KINDS = {"": "all", "dog": "dog words", "person": "person words"}
+OTHER_SETS = (
+    "Photographs that other data sets hold out, captioned in the same way. Where a data set has "
+    "captions in a manner of their own, their photographs are apart, with the name of that manner "
+    "behind the data set's. The values depend on how many references a photograph has: compare "
+    "models on one data set, not data sets with each other."
+)
 _SIGNIFICANT = 0.05  # a p-value below it counts as a difference
 _PEOPLE = "People"  # how the human baseline's sentence starts
 _SPLITS = {
@@ -103,6 +109,15 @@ class MapRow(NamedTuple):
 
     name: str
     cells: dict[str, Row]
+
+
+class OtherSet(NamedTuple):
+    """Another data set as it is shown: ``facts`` in a few words each, metrics by name."""
+
+    name: str
+    facts: list[str]
+    cells: dict[str, Row]
+    against: list[Comparison]
 
 
 def percent(share: float) -> str:
@@ -213,6 +228,30 @@ def occlusion_rows(result: Mapping[str, Any]) -> list[Row]:
     part, shown = result.get("occlusion", {"metrics": {}}), metric(catalogue.OCCLUSION)
     rows = [metric_row(replace(shown, name=kind), part) for kind in part["metrics"]]
     return [row._replace(name=MAP_NAMES.get(row.name, row.name), about="") for row in rows]
+
+
+def other_sets(result: Mapping[str, Any]) -> list[OtherSet]:
+    """What was measured on other data sets; all of them have the same metrics, or a dash."""
+    parts = result.get("other sets", [])
+    names = [each.name for each in METRICS if any(each.name in part["metrics"] for part in parts)]
+    return [
+        OtherSet(
+            part["name"],
+            _facts_of_set(part),
+            {name: metric_row(metric(name), part) for name in names},
+            comparisons(part),
+        )
+        for part in parts
+    ]
+
+
+def _facts_of_set(part: Mapping[str, Any]) -> list[str]:
+    """How many photographs and references another data set has, as far as that is recorded."""
+    references = part.get("references per image")
+    known = [f"{part['photographs']:,} photographs"] if "photographs" in part else []
+    if references is None:
+        return known
+    return [*known, f"{references} {'reference' if references == 1 else 'references'} each"]
 
 
 def people(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

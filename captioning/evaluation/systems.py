@@ -23,6 +23,7 @@ from captioning.evaluation.evaluate import BeamSweep, Evaluation, evaluate
 from captioning.evaluation.faithfulness import AttentionProbe
 from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.evaluation.mosaics import MosaicExample, choose_mosaics
+from captioning.evaluation.other_sets import caption_groups
 from captioning.evaluation.pointing import (
     FEWEST_PAIRS,
     PointingResults,
@@ -163,6 +164,7 @@ class Systems:
             evidence=evidence.maps,
             mosaics=mosaics,
             sweep=sweep.captions,
+            groups=caption_groups(captioner, self.data.groups),
             checkpoint=checkpoint,
         )
 
@@ -180,6 +182,9 @@ class Systems:
         checkpoint = Checkpoint.load(path)
         if not self.flags.allow_training_images:
             _refuse_training_images(checkpoint, self.data.photographs)
+            for group in self.data.groups:
+                remedy = "leave that data set out"
+                _refuse_training_images(checkpoint, group.photographs, group.name, remedy)
         given = {"beam": self.flags.beam, "length_penalty": self.flags.length_penalty}
         changes: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
         return checkpoint, replace(checkpoint.decoding, **changes)
@@ -205,11 +210,17 @@ def _system(
     )
 
 
-def _refuse_training_images(checkpoint: Checkpoint, photographs: Sequence[Photograph]) -> None:
+def _refuse_training_images(
+    checkpoint: Checkpoint,
+    photographs: Sequence[Photograph],
+    group: str = "",
+    remedy: str = "choose another --split",
+) -> None:
     """Raise DataError when the model was trained on some of these photographs."""
     seen = len(recorded_among(checkpoint.training_images, photographs))
     if seen:
         raise DataError(
-            f"the model was trained on {seen:,} of these {len(photographs):,} photographs, so its "
-            "score would mean nothing; choose another --split, or pass --allow-training-images"
+            f"{f'{group}: ' * bool(group)}the model was trained on {seen:,} of these "
+            f"{len(photographs):,} photographs, so its score would mean nothing; {remedy}, or pass "
+            "--allow-training-images"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from captioning.evaluation.assessment import Assessment, System
 from captioning.evaluation.catalogue import format_value, metric
-from captioning.evaluation.summary import Row, occlusion_rows, pointing_rows
+from captioning.evaluation.summary import Row, occlusion_rows, other_sets, pointing_rows
 
 
 def as_csv(names: Sequence[str], system: System, assessment: Assessment) -> str:
@@ -29,15 +29,28 @@ def as_csv(names: Sequence[str], system: System, assessment: Assessment) -> str:
 
 def as_lines(result: Mapping[str, Any]) -> Iterator[str]:
     """The metrics with their intervals, the comparison, and the notes."""
-    for name, value in result["metrics"].items():
-        ends = result["intervals"].get(name)
-        interval = "" if ends is None else f"   95 % interval {metric(name).format_interval(ends)}"
-        yield f"{name:>22} {format_value(name, value):>8}{interval}"
+    yield from _metric_lines(result)
     if "attention" in result:
         attention, shown = result["attention"], metric("faithfulness")
         value, interval = shown.format(attention["faithfulness"]), attention["interval"]
         yield f"{shown.name:>22} {value:>8}   {shown.format_interval(interval)} {shown.unit}"
     yield from _map_lines(result)
+    yield from _comparison_lines(result)
+    for part, other in zip(result.get("other sets", ()), other_sets(result), strict=True):
+        yield f"{other.name}: {', '.join(other.facts)}"
+        yield from _metric_lines(part)
+        yield from _comparison_lines(part)
+    yield from result["notes"]
+
+
+def _metric_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in result["metrics"].items():
+        ends = result["intervals"].get(name)
+        interval = "" if ends is None else f"   95 % interval {metric(name).format_interval(ends)}"
+        yield f"{name:>22} {format_value(name, value):>8}{interval}"
+
+
+def _comparison_lines(result: Mapping[str, Any]) -> Iterator[str]:
     for name, row in result.get("against", {}).get("metrics", {}).items():
         yield (
             f"{name:>22} {format_value(name, row['this']):>8} against "
@@ -45,7 +58,6 @@ def as_lines(result: Mapping[str, Any]) -> Iterator[str]:
             f"{row['difference']:+.2f} ({row['interval'][0]:+.2f} to {row['interval'][1]:+.2f}), "
             f"p = {row['p']:.4f}"
         )
-    yield from result["notes"]
 
 
 def _map_lines(result: Mapping[str, Any]) -> Iterator[str]:

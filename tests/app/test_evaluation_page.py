@@ -126,6 +126,9 @@ def test_the_tables_have_what_was_measured_of_the_maps(folder):
     assert pointing["Attention", "peak, dog words"] == "0.75"
     (evidence, attention) = shown["Rank correlation of a word's map with occlusion"]
     assert (evidence["Value"], attention["Value"]) == ("0.95", "0.10")
+    others = shown["Other data sets"]
+    assert [row["Value"] for row in others] == ["25.5", "41.2", "8.7", "\N{EN DASH}"]
+    assert others[0]["Data set"] == "everyday (243 photographs, 1 to 5 references each)"
     (compared,) = shown["Compared with another system"]
     assert (compared["This"], compared["This one is"]) == ("53.10", "no clear difference")
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from captioning.evaluation.mosaics import MosaicExample
+from captioning.evaluation.other_sets import Example
 from captioning.evaluation.report import report_html
 from captioning.evaluation.report_gallery import Entry
 
@@ -105,6 +106,47 @@ def mosaic(size=(448, 224), **changes):
     return given._replace(**changes)
 
 
+def other_sets():
+    """What was measured on another data set, its two manners apart."""
+    compared = {
+        "this": 25.5,
+        "other": 13.2,
+        "difference": 12.3,
+        "interval": [8.1, 16.5],
+        "p": 0.0004,
+    }
+    default = {
+        "name": "everyday",
+        "photographs": 243,
+        "references per image": "1 to 5",
+        "split source": "a split by the hash of each name",
+        "metrics": {"CIDEr-D": 25.5, "supported objects": 41.2},
+        "intervals": {"CIDEr-D": [20.7, 31.4], "supported objects": [36.4, 46.9]},
+        "against": {"metrics": {"CIDEr-D": compared}},
+    }
+    web = {
+        "name": "everyday, web",
+        "photographs": 2230,
+        "references per image": 1,
+        "metrics": {"CIDEr-D": 8.7},
+        "intervals": {"CIDEr-D": [7.9, 9.6]},
+    }
+    return [default, web]
+
+
+def example(**changes):
+    """A photograph of another data set, whose word rests on its left side."""
+    given = Example(
+        picture=Image.new("RGB", (300, 400), "blue"),
+        caption="A cup is on a table.",
+        word="cup",
+        attention=mosaic().attention,
+        evidence=mosaic().evidence,
+        references=("a cup of coffee", "the table has a mug on it"),
+    )
+    return given._replace(**changes)
+
+
 def full():
     """A result with all there may be."""
     metrics = {"CIDEr-D": 53.149, "BLEU-4": 21.993, "loss": 2.7898, "CHAIR-s": 24.61, "odd": 3.14}
@@ -160,6 +202,7 @@ def full():
             "metrics": {"evidence": 0.953, "attention": 0.104},
             "intervals": {"evidence": [0.941, 0.962]},
         },
+        **{"other sets": other_sets()},
         lengths={"captions": {"3": 2, "4": 2}, "references": {"2": 1, "4": 9}},
         against={"name": "The nearest photograph", "metrics": {"CIDEr-D": compared}},
     )
@@ -201,7 +244,8 @@ def everything():
     keys = ("metrics", "pointing", "scores", "lengths", "reliability", "beams")
     entries = [entry(evidence=evidence()), entry(photo=None, hallucinated=("dog",)), entry()]
     plots = {key: plot() for key in keys}
-    return report_html(full(), entries, plots, [mosaic(), mosaic((224, 448))])
+    mosaics, examples = [mosaic(), mosaic((224, 448))], [example(), example()]
+    return report_html(full(), entries, plots, mosaics, examples)
 
 
 def page(result=None, entries=(), plots=None):

@@ -7,18 +7,14 @@ import pytest
 import torch
 
 from captioning.data.images import ImageConfig
-from captioning.errors import CaptioningError
 from captioning.evaluation.card import (
-    README_BEGIN,
-    README_END,
     grid_side,
     model_card,
-    with_results,
 )
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.encoder import resnet50
-from tests.evaluation.report_pages import full, pointing
+from tests.evaluation.report_pages import full, other_sets, pointing
 
 OTHER = "a split by the hash of each name: 80 train, 10 dev, 10 test photographs"
 FLICKR8K = "the official Flickr8k split: 6,091 train, 1,000 dev, 0 test photographs"
@@ -102,6 +98,19 @@ def test_a_card_says_where_the_maps_point(trained):
     assert "| Attention | 0.58 | 0.57 to 0.59 | 0.72 | 0.71 to 0.73 |" in card
     assert "| Centre map | 0.50 | 0.49 to 0.51 | 0.50 | 0.49 to 0.51 |" in card
     assert "in turn is 0.95 for evidence and 0.10 for attention." in card
+
+
+def test_a_card_has_the_scores_on_other_sets(trained):
+    card = text_of(model_card(trained, result(**{"other sets": other_sets()})))
+    assert "| CHAIR-s | 4.0 | - | % |" in card
+    assert (
+        "| Metric | everyday (243 photographs, 1 to 5 references each) | everyday, web (2,230 "
+        "photographs, 1 reference each) | Unit |"
+    ) in card
+    assert "| CIDEr-D | 25.5 (20.7 to 31.4) | 8.7 (7.9 to 9.6) | x100 |" in card
+    assert "| supported objects | 41.2 (36.4 to 46.9) | \N{EN DASH} | % |" in card
+    assert "## Other data sets" in card
+    assert "Other data sets" not in model_card(trained, result())
 
 
 def test_a_card_of_an_older_result_says_nothing_of_mosaics(trained):
@@ -188,48 +197,3 @@ def test_the_card_of_the_model_that_ships_knows_its_data(shipped_result):
     assert "6,091 photographs" in card
     assert "not recorded" not in card
     assert "not known" not in card
-
-
-def test_the_readme_gets_the_scores_between_its_marks(shipped_result):
-    readme = f"before\n{README_BEGIN}\nold\n{README_END}\nafter\n"
-    text = with_results(readme, shipped_result)
-    assert text.startswith(f"before\n{README_BEGIN}\n\n1,000 photographs of the development split")
-    assert text.endswith(f"\n\n{README_END}\nafter\n")
-    assert "| 61.6 (57.9 to 65.7) |" in text
-    assert "0.056 nats (0.049 to 0.063) more" in text_of(text)
-    assert "45.4 % of the captions name an object that no reference names" in text_of(text)
-    assert "old" not in text
-    assert with_results(text, shipped_result) == text
-
-
-def test_the_readme_says_where_the_maps_point(shipped_result):
-    text = text_of(
-        with_results(README_BEGIN + README_END, shipped_result | {"pointing": pointing()})
-    )
-    assert "0.86 (0.85 to 0.87) of the evidence for a dog word or a person word" in text
-    assert "0.58 (0.57 to 0.59) of its attention; 0.50 is chance" in text
-    assert "a map that always looks at the centre has 0.50 (0.49 to 0.51)." in text
-
-
-def test_the_readme_says_of_the_maps_what_was_measured(shipped_result):
-    maps = {kind: {"metrics": {"mass": 0.75}} for kind in ("evidence", "attention")}
-    part = shipped_result | {"pointing": {"maps": maps}}
-    text = text_of(with_results(README_BEGIN + README_END, part))
-    assert "0.75 of the evidence" in text
-    assert "0.75 of its attention; 0.50 is chance. " in text
-    part["pointing"] = {"maps": {"attention": maps["attention"]}}
-    assert "picture" not in with_results(README_BEGIN + README_END, part)
-
-
-def test_the_readme_does_without_what_was_not_measured(shipped_result):
-    kept = {"BLEU-4": shipped_result["metrics"]["BLEU-4"]}
-    part = {k: v for k, v in shipped_result.items() if k != "attention"} | {"metrics": kept}
-    text = with_results(f"{README_BEGIN}{README_END}", part)
-    assert "| BLEU-4 |\n" in text
-    assert "nats" not in text
-
-
-@pytest.mark.parametrize("readme", ["", README_BEGIN, README_END, f"{README_END}{README_BEGIN}"])
-def test_a_readme_without_its_marks_is_refused_in_a_sentence(readme, shipped_result):
-    with pytest.raises(CaptioningError, match=r"README\.md lacks the marks"):
-        with_results(readme, shipped_result)

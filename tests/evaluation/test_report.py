@@ -15,6 +15,7 @@ from tests.evaluation.report_pages import (
     Page,
     entry,
     everything,
+    example,
     full,
     minimal,
     mosaic,
@@ -66,7 +67,7 @@ def test_links_lead_to_what_is_there(html):
 
 def test_every_picture_says_what_it_shows(html):
     pictures = Page(html).all("img")
-    assert len(pictures) == 6 + 2 * 3 + 2  # plots, mosaics, photographs
+    assert len(pictures) == 6 + 2 * 3 + 2 * 3 + 2  # plots, mosaics, examples, photographs
     assert all(len(attributes["alt"]) > 10 for attributes in pictures)
 
 
@@ -112,8 +113,10 @@ def test_text_is_escaped_wherever_it_appears():
     result["pointing"] |= {"pairs": 60, "mosaics": 240}
     result["occlusion"] = {"metrics": {HOSTILE: 0.5}}
     mosaics = [mosaic(caption=HOSTILE, word="x"), mosaic(word=HOSTILE)]
+    others = [example(caption=HOSTILE, word=HOSTILE, references=(HOSTILE,))]
+    result["other sets"] = [{"name": HOSTILE, "metrics": {"CIDEr-D": 1}}]
     entries = [hostile, entry(caption=HOSTILE)]
-    parsed = Page(report_html(result, entries, {HOSTILE: plot()}, mosaics))
+    parsed = Page(report_html(result, entries, {HOSTILE: plot()}, mosaics, others))
     assert len(parsed.all("script")) == 1
     assert "alert" not in "".join(parsed.raw)
     assert all(attributes["src"].startswith("data:") for attributes in parsed.all("img"))
@@ -145,6 +148,13 @@ def test_the_values_of_the_result_appear(html):
         "Centre map 0.50 0.49 to 0.51",
         "2,100 words of 200 photographs",
         "Evidence 0.95 0.94 to 0.96 Attention 0.10",  # rank correlation with occlusion
+        "everyday 243 photographs 1 to 5 references each",
+        "CIDEr-D x100 25.5 20.7 to 31.4 8.7 7.9 to 9.6 53.1 50.0 to 56.4",
+        "supported objects % 41.2 36.4 to 46.9 \N{EN DASH} \N{EN DASH}",
+        "everyday: compared with another system",
+        "+12.30 +8.10 to +16.50 0.0004 better",
+        "A cup is on a table.",
+        "References a cup of coffee the table has a mug on it",
         "49.4 46.1 to 52.8",  # one reference left out
         "0.412 0.361 to 0.471",  # faithfulness
         "3.892 is evenly over all",
@@ -232,6 +242,7 @@ def test_sections_are_there_with_their_keys(html):
         "beams",
         "distributions",
         "gallery",
+        "other-sets",
         "metrics",
         "leave-one-out",
         "against",
@@ -261,6 +272,18 @@ def test_any_part_of_the_new_sections_may_be_missing(section):
     for missing in full()[section]:
         part = {key: value for key, value in full()[section].items() if key != missing}
         page(minimal(**{section: {"metrics": {}} | part}), [entry()])
+
+
+def test_photographs_of_another_set_are_shown_without_its_scores():
+    parsed = Page(report_html(minimal(), [], {}, [], [example(references=("a mug",))]))
+    assert parsed.sections == ["results", "other-sets", "metrics", "provenance"]
+    assert "Photographs of another data set" in parsed.words
+    assert "Reference a mug" in parsed.words
+    photograph, evidence, attention = parsed.all("img")
+    assert photograph["alt"] == "Photograph. In a person's words: a mug"
+    assert "evidence of “cup” as heat" in evidence["alt"]
+    assert "attention of “cup” as heat" in attention["alt"]
+    assert not parsed.of_class("broad")  # it is higher than wide
 
 
 def test_plots_come_before_the_tables_of_their_section(html):
@@ -307,15 +330,16 @@ def test_in_a_browser_all_tables_are_visible_and_words_show_their_maps(tmp_path,
         assert all(table.is_visible() for table in tables)
         assert shown.evaluate("document.documentElement.scrollWidth") <= width
 
+        top = shown.locator("#gallery .scale:not(.idle) .top")
         word = shown.locator("button.word", has_text="dog").first
         word.click()
         assert word.get_attribute("aria-pressed") == "true"
         left, middle = (0.5, 0.5), (3.5, 2.5)  # where its evidence and its attention are
         assert is_hot(shown, left, middle) == [True, False]
-        assert shown.locator(".scale:not(.idle) .top").last.inner_text() == "50 % of its support"
+        assert top.last.inner_text() == "50 % of its support"
         shown.get_by_label("attention", exact=True).check()
         assert is_hot(shown, left, middle) == [False, True]
-        assert shown.locator(".scale:not(.idle) .top").last.inner_text() == "100 % of the attention"
+        assert top.last.inner_text() == "100 % of the attention"
         shown.get_by_label("evidence", exact=True).check()
         other = shown.locator("article").nth(2).locator("button.word").last
         word.click()

@@ -17,6 +17,10 @@ from captioning.evaluation.scoring_flags import ScoringFlags, is_model
         ({"baseline": "frequent", "beams": True}, "--beams is for a model"),
         ({"captions": Path("theirs.csv"), "beams": True}, "--beams is for a model"),
         ({"baseline": "frequent", "publish": True}, "--publish is for a model"),
+        ({"baseline": "human", "also": ((Path("a.csv"), Path("a")),)}, "--also is for a model"),
+        ({"captions": Path("b.csv"), "also": ((Path("a.csv"), Path("a")),)}, "--also is for a mod"),
+        ({"manner": ("web_*=web",)}, "--manner is for the photographs of other data sets"),
+        ({"manner": ("web",)}, "--manner must be GLOB=NAME"),
         ({"publish": True, "limit": 3}, "leave --limit out"),
         ({"publish": True, "split": "train"}, "leave --split out"),
         ({"publish": True, "split": "all"}, "leave --split out"),
@@ -40,6 +44,7 @@ def test_what_does_not_fit_is_refused(flags, words):
     "flags",
     [
         {"publish": True, "split": "dev", "beams": True},
+        {"publish": True, "also": ((Path("a.csv"), Path("a")),), "manner": ("web_*=web",)},
         {"baseline": "human", "four_references": True, "limit": 1},
         {"beam": 1, "length_penalty": 0.0, "name": "..."},
         {"captions": Path("theirs.csv"), "name": ""},

@@ -18,6 +18,7 @@ from captioning.evaluation.summary import (
     metric_groups,
     metric_row,
     occlusion_rows,
+    other_sets,
     people,
     percent,
     pointing_rows,
@@ -50,7 +51,7 @@ def test_metrics_are_grouped_and_unknown_ones_come_last():
     assert {heading: [row.name for row in rows] for heading, rows in groups.items()} == {
         "Captions against the references": ["BLEU-4", "CIDEr-D"],
         "Next word, given the true words before it": ["loss"],
-        "Hallucinated objects": ["CHAIR-s"],
+        "Objects in captions": ["CHAIR-s"],
         "Other metrics": ["odd"],
     }
     assert list(groups)[-1] == "Other metrics"
@@ -120,6 +121,22 @@ def test_agreement_with_occlusion_has_a_row_for_each_map():
         ("Attention", "0.10", ""),
     ]
     assert occlusion_rows(minimal()) == []
+
+
+def test_other_sets_have_the_same_metrics_and_what_is_missing_is_a_dash():
+    everyday, web = other_sets(full())
+    assert (everyday.name, web.name) == ("everyday", "everyday, web")
+    assert everyday.facts == ["243 photographs", "1 to 5 references each"]
+    assert web.facts == ["2,230 photographs", "1 reference each"]
+    assert list(everyday.cells) == list(web.cells) == ["CIDEr-D", "supported objects"]
+    assert everyday.cells["supported objects"][3:] == ("41.2", "36.4 to 46.9")
+    assert web.cells["supported objects"][3:] == (DASH, "")
+    ((cider,), nothing) = everyday.against, web.against
+    assert (cider.difference, cider.verdict) == ("+12.30", "better")
+    assert nothing == []
+    (bare,) = other_sets(minimal(**{"other sets": [{"name": "mine", "metrics": {}}]}))
+    assert (bare.facts, bare.cells) == ([], {})
+    assert other_sets(minimal()) == []
 
 
 def test_only_the_human_baseline_counts_as_people():

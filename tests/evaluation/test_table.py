@@ -10,6 +10,7 @@ from captioning.evaluation import meteor
 from captioning.evaluation.assessment import System, assess
 from captioning.evaluation.predictions import read_predictions
 from captioning.evaluation.table import as_csv, as_lines
+from tests.evaluation.report_pages import other_sets
 
 NAMES = ["b.jpg", "a.jpg"]
 CAPTIONS = ['a dog, "big"\nand brown', "a man with a ball"]
@@ -70,6 +71,7 @@ def test_lines_have_values_intervals_comparisons_and_notes():
             "intervals": {"evidence": [0.94, 0.96]},
         },
         "against": {"metrics": {"BLEU-4": comparison}},
+        "other sets": other_sets(),
         "notes": ["A note."],
     }
     assert list(as_lines(result)) == [
@@ -82,5 +84,11 @@ def test_lines_have_values_intervals_comparisons_and_notes():
         "      peak, centre map     0.51",
         "   occlusion, evidence     0.95   95 % interval 0.94 to 0.96 rank correlation",
         "                BLEU-4     12.3 against     10.0: +2.35 (+1.00 to +3.50), p = 0.0120",
+        "everyday: 243 photographs, 1 to 5 references each",
+        "               CIDEr-D     25.5   95 % interval 20.7 to 31.4",
+        "     supported objects     41.2   95 % interval 36.4 to 46.9",
+        "               CIDEr-D     25.5 against     13.2: +12.30 (+8.10 to +16.50), p = 0.0004",
+        "everyday, web: 2,230 photographs, 1 reference each",
+        "               CIDEr-D      8.7   95 % interval 7.9 to 9.6",
         "A note.",
     ]
