@@ -11,6 +11,8 @@ from captioning.evaluation.catalogue import NEXT_WORD, REPORTED, metric, names_u
 from captioning.evaluation.summary import (
     MAP_NAMES,
     Row,
+    novelty_remark,
+    novelty_rows,
     occlusion_rows,
     pointing_rows,
     split_name,
@@ -131,6 +133,7 @@ def model_card(checkpoint: Checkpoint, result: Mapping[str, Any]) -> str:
         f"# Model card: {result['model']}": _introduction(checkpoint),
         "## Scores": _scores(checkpoint, result),
         **_maps(result),
+        **_novelty(result),
         "## Data": _data(checkpoint, origin),
         "## Initial weights of the encoder": [f"{origin.encoder}."],
         "## Training": ["\n".join(map(_stage, origin.stages)) or "Not recorded."],
@@ -219,6 +222,19 @@ def _occlusion(result: Mapping[str, Any]) -> Iterator[str]:
     if rows := occlusion_rows(result):
         values = " and ".join(f"{row.value} for {row.name.lower()}" for row in rows)
         yield _paragraph(f"{_OCCLUSION} is {values}.")
+
+
+def _novelty(result: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The section on pictures unlike the training photographs, where that was measured."""
+    rows = novelty_rows(result)
+    if not rows:
+        return {}
+    lines = [
+        "| Kind | Pictures | AUROC | 95 % interval | Called unusual |",
+        "|---|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    return {"## Strange pictures": [_paragraph(novelty_remark(result)), "\n".join(lines)]}
 
 
 def _data(checkpoint: Checkpoint, origin: _Origin) -> list[str]:

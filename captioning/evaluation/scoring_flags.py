@@ -31,6 +31,7 @@ class ScoringFlags:
     against: str | None = None
     four_references: bool = False
     beams: bool = False
+    strange: Path | None = None
     name: str | None = None
     cache: Path = Path("cache")
     device: str = "auto"
@@ -61,6 +62,7 @@ class ScoringFlags:
             "--beam": self.beam is not None,
             "--length-penalty": self.length_penalty is not None,
             "--beams": self.beams,
+            "--strange": self.strange is not None,
             "--publish": self.publish,
         }
         given = [flag for flag, is_given in of_model.items() if is_given]

@@ -7,7 +7,7 @@ from typing import Any
 
 from captioning.evaluation.assessment import Assessment, System
 from captioning.evaluation.catalogue import format_value, metric
-from captioning.evaluation.summary import Row, occlusion_rows, pointing_rows
+from captioning.evaluation.summary import Row, novelty_rows, occlusion_rows, pointing_rows
 
 
 def as_csv(names: Sequence[str], system: System, assessment: Assessment) -> str:
@@ -38,6 +38,9 @@ def as_lines(result: Mapping[str, Any]) -> Iterator[str]:
         value, interval = shown.format(attention["faithfulness"]), attention["interval"]
         yield f"{shown.name:>22} {value:>8}   {shown.format_interval(interval)} {shown.unit}"
     yield from _map_lines(result)
+    for row in novelty_rows(result):
+        label = f"AUROC, {row.kind}"
+        yield f"{label:>22} {row.auroc:>8}   95 % interval {row.interval}, {row.unusual} unusual"
     for name, row in result.get("against", {}).get("metrics", {}).items():
         yield (
             f"{name:>22} {format_value(name, row['this']):>8} against "

@@ -111,6 +111,7 @@ def test_text_is_escaped_wherever_it_appears():
     result["pointing"] = {"maps": {HOSTILE: pointing_of(0.5, 0.5)}, "words": {HOSTILE: 3}}
     result["pointing"] |= {"pairs": 60, "mosaics": 240}
     result["occlusion"] = {"metrics": {HOSTILE: 0.5}}
+    result["novelty"]["kinds"] = {HOSTILE: result["novelty"]["kinds"]["posters"]}
     mosaics = [mosaic(caption=HOSTILE, word="x"), mosaic(word=HOSTILE)]
     entries = [hostile, entry(caption=HOSTILE)]
     parsed = Page(report_html(result, entries, {HOSTILE: plot()}, mosaics))
@@ -144,6 +145,8 @@ def test_the_values_of_the_result_appear(html):
         "Attention 0.58 0.57 to 0.59",
         "Centre map 0.50 0.49 to 0.51",
         "2,100 words of 200 photographs",
+        "1,000 photographs of the development split against pictures unlike those",
+        "Drawings 0.961 0.944 to 0.975 42 % 120 Posters 0.683 0.640 to 0.730 6.1 % 165",
         "Evidence 0.95 0.94 to 0.96 Attention 0.10",  # rank correlation with occlusion
         "49.4 46.1 to 52.8",  # one reference left out
         "0.412 0.361 to 0.471",  # faithfulness
@@ -229,6 +232,7 @@ def test_sections_are_there_with_their_keys(html):
         "pointing",
         "attention",
         "calibration",
+        "novelty",
         "beams",
         "distributions",
         "gallery",
