@@ -11,7 +11,6 @@ import argparse
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +97,7 @@ def measure(folder: Path, model: Path, data: Path, left_out: frozenset[str]) -> 
     checkpoint = Checkpoint.load(model)
     if checkpoint.novelty is None:
         checkpoint = with_novelty(checkpoint, training, held_out)
-    engine = TorchEngine(replace(checkpoint, novelty=None).build(), take_over=True)
+    engine = TorchEngine(checkpoint.build(), take_over=True)
     settings = checkpoint.images, checkpoint.vocabulary, checkpoint.decoding, checkpoint.novelty
     paths = [photograph.path for photograph in ordinary]
     results = measure_novelty(Captioner(engine, *settings), paths, pictures_by_kind(folder))

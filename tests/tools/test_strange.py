@@ -7,6 +7,7 @@ from PIL import Image
 from torchvision.models import ResNet50_Weights
 
 from captioning.training import novelty
+from tests.training.shapes import name_in
 from tests.training.test_novelty import noise
 from tools import strange
 from tools.browser import CHROMIUM
@@ -44,7 +45,7 @@ def test_only_pictures_of_the_web_are_chosen_the_first_by_name(network, tmp_path
     images.mkdir()
     for name in ("coco_1.webp", "web_1.webp", "web_2.webp", "web_3.webp"):
         Image.new("RGB", (8, 8)).save(images / name)
-    state = {f"{name}": value for name, value in network.encoder.stages.state_dict().items()}
+    state = dict(network.encoder.stages.state_dict())
     bias = torch.full((1000,), -100.0)
     bias[NAMES.index("web site")] = 0.0
     state |= {"fc.weight": torch.zeros(1000, 2048), "fc.bias": bias}
@@ -58,19 +59,19 @@ def test_what_is_made_is_measured(checkpoint_path, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(strange, "MAKERS", {"drawings": drawings})
     data, random = tmp_path / "data", np.random.default_rng(0)
     (data / "Images").mkdir(parents=True)
-    rows = ["image,caption,split"]
-    for number in range(24):
+    names = [name_in(split, f"{n}") for split in ("train", "dev") for n in range(12)]
+    for name in names:
         pixels = random.integers(0, 256, (4, 4, 3)).astype(np.uint8)
-        Image.fromarray(pixels).resize((64, 64)).save(data / "Images" / f"{number}.png")
-        rows.append(f"{number}.png,a dog,{'train' if number < 12 else 'dev'}")
+        Image.fromarray(pixels).resize((64, 64)).save(data / "Images" / name)
+    rows = ["image,caption", *(f"{name},a dog" for name in names)]
     (data / "captions.txt").write_text("\n".join(rows))
-    (tmp_path / "posters.txt").write_text("0.png\n")
+    (tmp_path / "posters.txt").write_text(f"{names[0]}\n")
     made = str(tmp_path / "strange")
     posters = ("--posters", str(tmp_path / "posters.txt"))
     flags = ("--count", "3", "--images", str(data / "Images"))
     assert strange.main(["make", made, *flags, *posters]) == 0
     assert {p.name for p in (tmp_path / "strange").glob("*/*")} == {
-        *("0000.png", "0001.png", "0002.png", "0.png")
+        *("0000.png", "0001.png", "0002.png", names[0])
     }
     where = ("--model", str(checkpoint_path), "--data", str(data), *posters)
     assert strange.main(["measure", made, *where]) == 0
