@@ -8,18 +8,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
 
 from captioning.errors import CaptioningError
 from captioning.evaluation.assessment import assess, compare_systems
+from captioning.evaluation.novelty import measure_novelty, pictures_by_kind
 from captioning.evaluation.other_sets import score_groups
 from captioning.evaluation.publish import describe, publish, score_beams, write_result
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
 from captioning.evaluation.systems import Systems
 from captioning.evaluation.table import as_lines
+from captioning.inference.captioner import Captioner
 from captioning.inference.torch_engine import resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL
 
@@ -108,6 +111,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="exponent of the length that log-probabilities are divided by (default: the model's)",
     )
     add("--beams", action="store_true", help="score beam widths 1 to 10 too")
+    add(
+        "--strange",
+        type=Path,
+        metavar="FOLDER",
+        help="measure how well pictures unlike the training photographs are told from those that "
+        "are scored: a folder with a folder of pictures for each kind",
+    )
     add("--four-references", action="store_true", help="score with each reference left out too")
     add("--name", help="name of the result (default: the system's and the split's)")
     add("--cache", type=Path, help=f"folder for features ({default.cache})")
@@ -139,6 +149,8 @@ def run(flags: ScoringFlags) -> None:
     data = ScoringData.read(flags)
     for remark in data.remarks:
         say(remark)
+    # First, since it is quick, and says what is wrong with the folder or the model.
+    novelty = novelty_of(flags, flags.strange, device, data) if flags.strange else None
     system, other = Systems(data, flags, SHIPPED_MODEL, device, say).both()
     say(f"scoring {len(data.photographs):,} {data.split} photographs")
     training, references = data.training_captions(), data.references
@@ -151,6 +163,8 @@ def run(flags: ScoringFlags) -> None:
         result["against"] = {"name": other.about, "metrics": metrics}
     if system.groups:
         result["other sets"] = score_groups(system.groups, other.groups if other else ())
+    if novelty is not None:
+        result["novelty"] = novelty
     if system.sweep:
         result["beams"] = score_beams(system.sweep, data)
     for line in as_lines(result):
@@ -162,6 +176,14 @@ def run(flags: ScoringFlags) -> None:
         readme = README if model.resolve() == SHIPPED_MODEL else None
         for path in publish(model, system.checkpoint, result, readme):
             say(f"published in {path}")
+
+
+def novelty_of(flags: ScoringFlags, folder: Path, device: str, data: ScoringData) -> dict[str, Any]:
+    """How well the model tells the pictures of a folder from the photographs that are scored."""
+    strange = pictures_by_kind(folder)
+    captioner = Captioner.load(flags.model or SHIPPED_MODEL, device)
+    ordinary = [photograph.path for photograph in data.photographs]
+    return measure_novelty(captioner, ordinary, strange).to_json()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

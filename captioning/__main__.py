@@ -117,6 +117,11 @@ def as_text(caption: Caption, alone: bool) -> str:
     return caption.sentence if alone else f"{caption.source}: {caption.sentence}"
 
 
+def as_warning(caption: Caption, alone: bool) -> str:
+    """The warning of an unusual picture, after the file's name unless it is the only one."""
+    return f"{caption.warning}" if alone else f"{caption.source}: {caption.warning}"
+
+
 def caption_all(
     captioner: Captioner, items: Sequence[Path | Failure], flags: Flags
 ) -> Iterator[Caption | Failure]:
@@ -145,6 +150,8 @@ def run(flags: Flags) -> int:
             continue
         text = as_json(result, flags.maps) if flags.json else as_text(result, len(items) == 1)
         print(text, flush=True)
+        if result.warning and not flags.json:  # JSON holds it
+            print(as_warning(result, len(items) == 1), file=sys.stderr)
         if flags.attention and isinstance(item, Path):
             # Read from its path: the caption's source is escaped for printing.
             draw(captioner, item, result, flags.attention)

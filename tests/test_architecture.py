@@ -22,7 +22,7 @@ ENTRY_POINTS = {"main", "bleu_scorer", "streamlit_app"}
 FOREIGN = {
     "streamlit": ("captioning.app",),
     "argparse": ("captioning.__main__", "captioning.app.__main__", "main", "bleu_scorer", "tools"),
-    "matplotlib": ("captioning.plots", "tools.walkthrough"),
+    "matplotlib": ("captioning.plots", "tools.strange_pictures", "tools.walkthrough"),
     "torchvision": (
         "captioning.data.augment",
         "captioning.network.pretrained",

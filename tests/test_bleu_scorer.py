@@ -23,6 +23,7 @@ from captioning.evaluation.card import CARD_METRICS
 from captioning.evaluation.ptb import ptb_tokenize
 from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
 from captioning.network.checkpoint import file_hash
+from captioning.training.novelty import with_novelty
 
 CAPTIONS = ("a man runs on the grass", "the red dog 's ball", "two dogs play, a man runs")
 
@@ -132,6 +133,39 @@ def test_pointing_is_measured_where_there_are_dogs_and_people(score, data_set, t
     for name in ("pointing", "mosaics"):
         with Image.open(images / f"mine_{name}.png") as figure:
             assert figure.format == "PNG"
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A folder with two drawings."""
+    (tmp_path / "strange" / "drawings").mkdir(parents=True)
+    for number, colour in enumerate(("red", "white")):
+        path = tmp_path / "strange" / "drawings" / f"{number}.png"
+        Image.new("RGB", (64, 64), colour).save(path)
+    return tmp_path / "strange"
+
+
+def test_strange_pictures_are_measured_where_they_are_given(
+    score, checkpoint, data_set, strange, tmp_path, capsys
+):
+    photographs = read_captions(data_set / "captions.txt", data_set).photographs
+    detecting = with_novelty(checkpoint, photographs * 3, photographs * 3)  # enough of them
+    detecting.save(tmp_path / "wary.pth")
+    flags = ("--split", "all", "--strange", strange, "--name", "mine")
+    assert score(*flags, model=tmp_path / "wary.pth") == 0
+    section = result_of(tmp_path, "mine")["novelty"]
+    assert section["ordinary"] == 40
+    assert section["kinds"]["drawings"]["pictures"] == 2
+    assert section["kinds"]["drawings"]["AUROC"] == 1  # it was fitted to the others themselves
+    assert "AUROC, drawings    1.000" in capsys.readouterr().out
+
+
+def test_strange_pictures_need_a_model_that_can_tell(score, strange, capsys, tmp_path):
+    assert score("--strange", strange) == 1
+    assert "this model cannot tell how unusual a picture is" in capsys.readouterr().err
+    assert score("--strange", tmp_path / "none") == 1
+    assert "there is no folder of pictures in it" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 def test_pointing_without_enough_pairs_is_said(score, tmp_path, capsys):

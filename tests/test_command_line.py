@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,8 @@ from PIL import Image
 
 from captioning import __main__ as command_line
 from captioning.__main__ import Flags, main, parse_arguments, program_name, version
-from captioning.inference.captioner import Captioner
+from captioning.inference.captioner import UNUSUAL_WARNING, Captioner
+from captioning.network.novelty import NoveltyDetector
 
 ROOT = Path(__file__).resolve().parent.parent
 load_once = cache(Captioner.load)  # errors are not kept
@@ -106,6 +107,37 @@ def test_an_empty_folder_is_reported_and_the_others_are_captioned(cli, folder):
     assert status == 2
     assert len(out) == 1
     assert err == [f"{folder / 'inside'}: there is no image in this folder"]
+
+
+@pytest.fixture(scope="module")
+def wary(checkpoint, tmp_path_factory):
+    """A model to which every picture is unusual."""
+    path = tmp_path_factory.mktemp("wary") / "wary.pth"
+    parts = np.zeros(2048), np.zeros((0, 2048)), np.ones(1), np.array([0.0, 1e-3])
+    detector = NoveltyDetector(*(part.astype(np.float32) for part in parts))
+    replace(checkpoint, novelty=detector).save(path)
+    return path
+
+
+def test_an_unusual_picture_comes_with_a_warning_apart_from_its_caption(cli, folder, wary):
+    _, plain, _ = cli(folder / "a.png")
+    status, out, err = cli(folder / "a.png", model=wary)
+    assert (status, out, err) == (0, plain, [UNUSUAL_WARNING])
+    photos = [folder / "a.png", folder / "b.jpg"]
+    _, out, err = cli(*photos, model=wary)
+    assert len(out) == 2
+    assert err == [f"{photo}: {UNUSUAL_WARNING}" for photo in photos]
+
+
+def test_json_has_novelty_and_warning(cli, folder, wary):
+    _, out, err = cli(folder / "a.png", "--json", model=wary)
+    assert err == []
+    content = json.loads(out[0])
+    assert (content["novelty"], content["warning"]) == (1.0, UNUSUAL_WARNING)
+    _, out, _ = cli(folder / "a.png", "--json")
+    content = json.loads(out[0])
+    assert content["novelty"] is None
+    assert content["warning"] is None
 
 
 # What is wrong ----------------------------------------------------------------------------------
@@ -235,7 +267,8 @@ def test_json_has_one_line_per_photograph_with_all_details(cli, folder, captione
     for line, photo, expected in zip(out, photos, captioner.stream(photos), strict=True):
         content = json.loads(line)
         assert set(content) == {
-            *("file", "caption", "score", "probability", "confidence", "alternatives", "words")
+            *("file", "caption", "score", "probability", "confidence", "alternatives", "words"),
+            *("novelty", "warning"),
         }
         assert (content["file"], content["caption"]) == (str(photo), expected.text)
         assert content["score"] == round(expected.score, 4)

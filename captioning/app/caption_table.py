@@ -7,7 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from captioning.app.session import MAX_PHOTOS, Upload
-from captioning.app.wording import caption_text, is_unsure
+from captioning.app.wording import caption_text, caption_warning
 from captioning.data.images import read_photo
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import Caption
@@ -57,7 +57,7 @@ def table_rows(
         {
             "Photograph": thumbnail_of(upload.content),
             "Caption": caption_text(caption, sentences),
-            "Unsure": "check it" if is_unsure(caption, calibration) else "",
+            "Unsure": "check it" if caption_warning(caption, calibration) else "",
             "File": name,
         }
         for (upload, caption), name in zip(captioned, names, strict=True)

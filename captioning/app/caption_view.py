@@ -8,7 +8,7 @@ from PIL import Image
 
 from captioning.app.map_view import PHOTO_SIDE, Explained, show_words
 from captioning.app.sidebar import Display
-from captioning.app.wording import caption_text, is_unsure, one_in, unsure_warning
+from captioning.app.wording import caption_text, caption_warning, one_in
 from captioning.data.images import ImageConfig, read_photo
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import Alternative, Caption
@@ -16,10 +16,11 @@ from captioning.inference.export import as_html, as_json
 
 
 def show_headline(caption: Caption, text: str, calibration: Calibration | None) -> None:
-    """The caption, and a warning where captions this unsure were often wrong."""
+    """The caption, and a warning where it should not be trusted."""
     st.header(text, anchor=False)
-    if calibration is not None and is_unsure(caption, calibration):
-        st.warning(unsure_warning(calibration), icon=":material/help:")
+    warning = caption_warning(caption, calibration)
+    if warning is not None:
+        st.warning(warning, icon=":material/help:")
 
 
 def show_details(

@@ -29,9 +29,16 @@ def one_in(probability: float) -> str:
     return f"1 in {float(f'{count:.2g}'):,.0f}" if count >= 10 else f"{probability:.0%}"
 
 
-def is_unsure(caption: Caption, calibration: Calibration | None) -> bool:
-    """Whether captions with so little confidence were often wrong; no if that is not known."""
-    return calibration is not None and calibration.is_unsure(caption.confidence)
+def caption_warning(caption: Caption, calibration: Calibration | None) -> str | None:
+    """Why a caption should not be trusted: the picture is unusual, or the model unsure; or None.
+
+    What is not known, of an older model, is no reason.
+    """
+    if caption.warning is not None:
+        return caption.warning
+    if calibration is not None and calibration.is_unsure(caption.confidence):
+        return unsure_warning(calibration)
+    return None
 
 
 def unsure_warning(calibration: Calibration) -> str:

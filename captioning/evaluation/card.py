@@ -11,6 +11,8 @@ from captioning.evaluation.markdown import in_brackets, items, name_and_facts, p
 from captioning.evaluation.summary import (
     OTHER_SETS,
     OtherSet,
+    novelty_remark,
+    novelty_rows,
     occlusion_rows,
     other_sets,
     pointing_rows,
@@ -135,6 +137,7 @@ def model_card(checkpoint: Checkpoint, result: Mapping[str, Any]) -> str:
         "## Scores": _scores(checkpoint, result),
         **_others(result),
         **_maps(result),
+        **_novelty(result),
         "## Data": _data(checkpoint, origin),
         "## Initial weights of the encoder": [f"{origin.encoder}."],
         "## Training": ["\n".join(map(_stage, origin.stages)) or "Not recorded."],
@@ -240,6 +243,19 @@ def _occlusion(result: Mapping[str, Any]) -> Iterator[str]:
     if rows := occlusion_rows(result):
         values = " and ".join(f"{row.value} for {row.name.lower()}" for row in rows)
         yield paragraph(f"{_OCCLUSION} is {values}.")
+
+
+def _novelty(result: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The section on pictures unlike the training photographs, where that was measured."""
+    rows = novelty_rows(result)
+    if not rows:
+        return {}
+    lines = [
+        "| Kind | Pictures | AUROC | 95 % interval | Called unusual |",
+        "|---|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    return {"## Strange pictures": [paragraph(novelty_remark(result)), "\n".join(lines)]}
 
 
 def _data(checkpoint: Checkpoint, origin: _Origin) -> list[str]:

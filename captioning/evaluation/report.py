@@ -28,6 +28,8 @@ from captioning.evaluation.summary import (
     metric_groups,
     metric_row,
     metric_rows,
+    novelty_remark,
+    novelty_rows,
     occlusion_rows,
     other_sets,
     people,
@@ -110,6 +112,8 @@ def _sections(result: Mapping[str, Any]) -> dict[str, Any]:
         "pointing": pointing_rows(result),
         "pointing_columns": pointing_columns(),
         "occlusion": occlusion_rows(result),
+        "novelty": novelty_rows(result),
+        "novelty_remark": novelty_remark(result),
         "against": comparisons(result),
         "people": bool(people(result)),
     }

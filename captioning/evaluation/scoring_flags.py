@@ -36,6 +36,7 @@ class ScoringFlags:
     manner: tuple[str, ...] = ()
     four_references: bool = False
     beams: bool = False
+    strange: Path | None = None
     name: str | None = None
     cache: Path = Path("cache")
     device: str = "auto"
@@ -68,6 +69,7 @@ class ScoringFlags:
             "--length-penalty": self.length_penalty is not None,
             "--beams": self.beams,
             "--also": bool(self.also),
+            "--strange": self.strange is not None,
             "--publish": self.publish,
         }
         given = [flag for flag, is_given in of_model.items() if is_given]

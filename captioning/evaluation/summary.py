@@ -120,6 +120,16 @@ class OtherSet(NamedTuple):
     against: list[Comparison]
 
 
+class NoveltyRow(NamedTuple):
+    """A kind of strange picture as it is shown."""
+
+    kind: str
+    pictures: str
+    auroc: str
+    interval: str
+    unusual: str
+
+
 def percent(share: float) -> str:
     """A share of 1 as a percentage, with a digit after the point where it is small."""
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
@@ -221,6 +231,34 @@ def pointing_rows(result: Mapping[str, Any]) -> list[MapRow]:
 def _pointing_cell(name: str, part: Mapping[str, Any]) -> Row:
     """One measurement; "mass dog" is the mass of dog words alone."""
     return metric_row(replace(metric(name.partition(" ")[0]), name=name), part)
+
+
+def novelty_rows(result: Mapping[str, Any]) -> list[NoveltyRow]:
+    """How well each kind of strange picture is told from ordinary photographs."""
+    section = result.get("novelty", {})
+    return [
+        NoveltyRow(
+            kind,
+            f"{part['pictures']:,}",
+            f"{part['AUROC']:.3f}",
+            " to ".join(f"{end:.3f}" for end in part["interval"]),
+            percent(part["called unusual"]),
+        )
+        for kind, part in section.get("kinds", {}).items()
+    ]
+
+
+def novelty_remark(result: Mapping[str, Any]) -> str:
+    """What the rows of novelty mean, in a few sentences; empty where it was not measured."""
+    section = result.get("novelty")
+    if section is None:
+        return ""
+    return (
+        f"{section['ordinary']:,} photographs of the {split_name(result)} against pictures unlike "
+        "those that the model was trained on. AUROC is how often such a picture is farther from "
+        "the training photographs than an ordinary one; 0.5 is chance. Of the ordinary "
+        f"photographs, {percent(section['ordinary called unusual'])} are called unusual."
+    )
 
 
 def occlusion_rows(result: Mapping[str, Any]) -> list[Row]:

@@ -7,7 +7,13 @@ from typing import Any
 
 from captioning.evaluation.assessment import Assessment, System
 from captioning.evaluation.catalogue import format_value, metric
-from captioning.evaluation.summary import Row, occlusion_rows, other_sets, pointing_rows
+from captioning.evaluation.summary import (
+    Row,
+    novelty_rows,
+    occlusion_rows,
+    other_sets,
+    pointing_rows,
+)
 
 
 def as_csv(names: Sequence[str], system: System, assessment: Assessment) -> str:
@@ -35,6 +41,7 @@ def as_lines(result: Mapping[str, Any]) -> Iterator[str]:
         value, interval = shown.format(attention["faithfulness"]), attention["interval"]
         yield f"{shown.name:>22} {value:>8}   {shown.format_interval(interval)} {shown.unit}"
     yield from _map_lines(result)
+    yield from _novelty_lines(result)
     yield from _comparison_lines(result)
     for part, other in zip(result.get("other sets", ()), other_sets(result), strict=True):
         yield f"{other.name}: {', '.join(other.facts)}"
@@ -58,6 +65,12 @@ def _comparison_lines(result: Mapping[str, Any]) -> Iterator[str]:
             f"{row['difference']:+.2f} ({row['interval'][0]:+.2f} to {row['interval'][1]:+.2f}), "
             f"p = {row['p']:.4f}"
         )
+
+
+def _novelty_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    for row in novelty_rows(result):
+        label = f"AUROC, {row.kind}"
+        yield f"{label:>22} {row.auroc:>8}   95 % interval {row.interval}, {row.unusual} unusual"
 
 
 def _map_lines(result: Mapping[str, Any]) -> Iterator[str]:

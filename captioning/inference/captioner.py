@@ -1,7 +1,7 @@
 """From photographs to captions: load a model, and call it on a photograph."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
@@ -15,6 +15,7 @@ from captioning.data.images import (
     ImageError,
     Source,
     describe,
+    load_image,
     read_photo,
     to_array,
 )
@@ -26,8 +27,14 @@ from captioning.inference.evidence import evidence_maps, require_occlusion
 from captioning.inference.torch_engine import TorchEngine, resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
+from captioning.network.novelty import UNUSUAL, NoveltyDetector
 
 MapKind = Literal["attention", "evidence"]
+
+UNUSUAL_WARNING = (
+    "This picture is unlike the photographs that the model was trained on, so do not trust its "
+    "caption."
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,9 @@ class Caption:
     included, and ``confidence`` the geometric mean over its words and its end, whose calibration is
     measured.
     ``score`` is what the search ranked by: the natural log-probability of the caption, divided by
-    its length to the power of the length penalty.
+    its length to the power of the length penalty. ``novelty`` is how unlike the training
+    photographs the picture is: the share, from 0 to 1, of ordinary held-out photographs that are
+    less so; None where the model cannot tell.
     """
 
     source: str
@@ -73,6 +82,17 @@ class Caption:
     score: float
     alternatives: tuple[Alternative, ...]
     evidence: NDArray[np.float32] | None = None
+    novelty: float | None = None
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether the picture is so unlike the training photographs that a caption means little."""
+        return self.novelty is not None and self.novelty >= UNUSUAL
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell people of an unusual picture, in a sentence; None for any other."""
+        return UNUSUAL_WARNING if self.is_unusual else None
 
     @property
     def sentence(self) -> str:
@@ -119,16 +139,28 @@ def _probability(hypothesis: Hypothesis) -> float:
     return float(hypothesis.log_probabilities.sum().exp())
 
 
+def _means(features: torch.Tensor) -> NDArray[np.float32]:
+    """The mean over locations of features (B, L, C): (B, C)."""
+    means: NDArray[np.float32] = features.float().mean(dim=1).cpu().numpy()
+    return means
+
+
 class Captioner:
     """A trained model, ready to caption. It keeps no state between calls: threads may share it."""
 
     def __init__(
-        self, engine: Engine, images: ImageConfig, vocabulary: Vocabulary, decoding: DecodeConfig
+        self,
+        engine: Engine,
+        images: ImageConfig,
+        vocabulary: Vocabulary,
+        decoding: DecodeConfig,
+        novelty: NoveltyDetector | None = None,
     ) -> None:
         self.engine = engine
         self.images = images
         self.vocabulary = vocabulary
         self.decoding = decoding
+        self.novelty = novelty
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] = SHIPPED_MODEL, device: str = "cpu") -> "Captioner":
@@ -141,7 +173,13 @@ class Captioner:
         device = resolve_device(device)
         checkpoint = Checkpoint.load(path)
         engine = TorchEngine(checkpoint.build().to(device), take_over=True)
-        return cls(engine, checkpoint.images, checkpoint.vocabulary, checkpoint.decoding)
+        return cls(
+            engine,
+            checkpoint.images,
+            checkpoint.vocabulary,
+            checkpoint.decoding,
+            checkpoint.novelty,
+        )
 
     def __call__(
         self,
@@ -194,6 +232,16 @@ class Captioner:
         tokens = self.vocabulary.encode(caption.words)
         return replace(caption, evidence=evidence_maps(self.engine, features, [tokens])[0])
 
+    def mean_features(self, photos: Sequence[Source], batch_size: int = 16) -> NDArray[np.float32]:
+        """The mean over locations of the features of one photograph or more (B, C).
+
+        Raises ImageError where one cannot be read.
+        """
+        starts = range(0, len(photos), batch_size)
+        batches = (photos[start : start + batch_size] for start in starts)
+        pixels = (np.stack([load_image(one, self.images) for one in batch]) for batch in batches)
+        return np.concatenate([_means(self.engine.encode(torch.from_numpy(x))) for x in pixels])
+
     def _settings(
         self, beam: int | None, length_penalty: float | None, evidence: bool
     ) -> "_Settings":
@@ -242,11 +290,24 @@ class Captioner:
             return []
         features = self.engine.encode(torch.from_numpy(np.stack(pixels)))  # (B, L, C)
         results = beam_search(self.engine, features, TOKENS, settings.decoding)
-        captions = [self._to_caption(*pair) for pair in zip(names, results, strict=True)]
+        captions = [
+            replace(self._to_caption(name, hypotheses), novelty=novelty)
+            for name, hypotheses, novelty in zip(
+                names, results, self._novelties(features), strict=True
+            )
+        ]
         if not settings.evidence:
             return captions
         maps = evidence_maps(self.engine, features, [best.tokens for best, *_ in results])
         return [replace(one, evidence=of) for one, of in zip(captions, maps, strict=True)]
+
+    def _novelties(self, features: torch.Tensor) -> list[float] | list[None]:
+        """How unlike the training photographs each is, by its features (B, L, C)."""
+        if self.novelty is None:
+            return [None] * len(features)
+        distances = self.novelty.distance(_means(features))
+        shares: list[float] = self.novelty.percentile(distances).tolist()
+        return shares
 
     def _to_caption(self, source: str, hypotheses: list[Hypothesis]) -> Caption:
         best, *others = hypotheses

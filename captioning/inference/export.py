@@ -14,7 +14,8 @@ from captioning.inference.captioner import Caption, MapKind
 def as_json(caption: Caption, maps: bool = False) -> str:
     """One line with all that is known of a caption; x and y are fractions of width and height.
 
-    Of attention, and of evidence where the caption has it, the peak of each word is given, and with
+    Novelty is null where it is not known, and the warning where the picture is not unusual. Of
+    attention, and of evidence where the caption has it, the peak of each word is given, and with
     ``maps`` the whole map, row by row: attention as shares, evidence in nats.
     """
     content = {
@@ -23,6 +24,8 @@ def as_json(caption: Caption, maps: bool = False) -> str:
         "score": round(caption.score, 4),
         "probability": float(f"{caption.probability:.4g}"),
         "confidence": round(caption.confidence, 4),
+        "novelty": None if caption.novelty is None else round(caption.novelty, 4),
+        "warning": caption.warning,
         "alternatives": [
             {
                 "caption": other.text,

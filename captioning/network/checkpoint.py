@@ -4,7 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import Vocabulary
+from captioning.errors import SettingError
 from captioning.files import write_atomically
 from captioning.network.checkpoint_parts import (
     STAGE_TEXTS,
@@ -26,7 +27,9 @@ from captioning.network.checkpoint_parts import (
     read_vocabulary,
 )
 from captioning.network.config import DecodeConfig, ModelConfig
+from captioning.network.decoder import ENCODER_CHANNELS
 from captioning.network.model import CaptioningModel
+from captioning.network.novelty import NoveltyDetector
 
 __all__ = ["SHIPPED_MODEL", "Checkpoint", "CheckpointError", "file_hash", "load_plain"]
 
@@ -46,8 +49,9 @@ class Checkpoint:
     ``weights`` are the tensors of ``CaptioningModel``; ``training_images`` the hashes of the
     names of the photographs it was trained on (``splits.name_hash``); ``decoding`` the search
     settings it was chosen with; ``provenance`` says in plain types how it was made, ``figures``
-    what it scored. Read provenance through ``encoder_source``, ``data``, ``stages`` and
-    ``measured_on``: older files lack some of it.
+    what it scored; ``novelty`` tells how unlike the training photographs a picture is, and belongs
+    to the weights of the encoder. Read provenance through ``encoder_source``, ``data``, ``stages``
+    and ``measured_on``: older files lack some of it, or the novelty.
     """
 
     model: ModelConfig
@@ -58,6 +62,7 @@ class Checkpoint:
     decoding: DecodeConfig = field(default_factory=DecodeConfig)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    novelty: NoveltyDetector | None = None
 
     @property
     def encoder_source(self) -> str:
@@ -106,6 +111,8 @@ class Checkpoint:
             "provenance": dict(self.provenance),
             "figures": dict(self.figures),
         }
+        if self.novelty is not None:
+            content["novelty"] = _novelty_tensors(self.novelty)
         write_atomically(path, lambda temporary: torch.save(content, temporary))
 
     @classmethod
@@ -134,6 +141,7 @@ class Checkpoint:
             decoding=read_config(DecodeConfig, content.get("decoding", {}), "decoding"),
             provenance=read_provenance(content.get("provenance", {})),
             figures=read_figures(content.get("figures", {})),
+            novelty=_read_novelty(content["novelty"]) if "novelty" in content else None,
         )
         checkpoint._check_weights()
         return checkpoint
@@ -197,6 +205,29 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
             "update the program or train the model again"
         )
     return dict(content)
+
+
+def _novelty_tensors(novelty: NoveltyDetector) -> dict[str, Tensor]:
+    """The arrays of a detector: the large ones as float16, which they were rounded to."""
+    tensors = {each.name: torch.from_numpy(getattr(novelty, each.name)) for each in fields(novelty)}
+    return tensors | {name: tensors[name].half() for name in ("mean", "components")}
+
+
+def _read_novelty(value: Any) -> NoveltyDetector:
+    """Make a detector from its tensors, checked."""
+    names = {each.name for each in fields(NoveltyDetector)}
+    if not isinstance(value, dict) or value.keys() != names:
+        raise damaged("novelty is not a table of its tensors")
+    for name, part in value.items():
+        if not isinstance(part, Tensor) or not _is_usable(part, part.shape):
+            raise damaged(f"novelty: {name} is not a tensor of numbers")
+    try:
+        novelty = NoveltyDetector(**{name: part.float().numpy() for name, part in value.items()})
+    except SettingError as error:
+        raise damaged(f"novelty: {error}") from None
+    if novelty.mean.shape != (ENCODER_CHANNELS,):
+        raise damaged("novelty is of features of another size")
+    return novelty
 
 
 def _is_usable(value: Any, shape: torch.Size) -> bool:

@@ -12,7 +12,7 @@ from captioning.data.vocab import Vocabulary
 from captioning.errors import CaptioningError
 
 REQUIRED_PARTS = ("model", "images", "vocabulary", "weights")
-OPTIONAL_PARTS = ("training_images", "decoding", "provenance", "figures")
+OPTIONAL_PARTS = ("training_images", "decoding", "provenance", "figures", "novelty")
 STAGE_TEXTS = ("stage", "command", "data", "torch")  # what a stage of training says in words
 
 Config = TypeVar("Config")

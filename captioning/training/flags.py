@@ -3,38 +3,14 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
 
-from captioning.data.vocab import is_manner
+from captioning.data.manners import MannerRule
 from captioning.errors import SettingError
 from captioning.training.recipe import ADAPT, BLEND, DECODER, REINFORCE, STAGES, Value
 
 ALL = "all"  # stages, then the blend
 BLIND, NO_ATTENTION = CONTROLS = ("blind", "no-attention")
-
-
-class MannerRule(NamedTuple):
-    """Which photographs have captions in a manner: those whose names match a pattern."""
-
-    pattern: str
-    manner: str
-
-    @classmethod
-    def parse(cls, text: str) -> "MannerRule":
-        """Read "GLOB=NAME"; raises SettingError for anything else."""
-        pattern, _, manner = text.rpartition("=")
-        if not pattern or not is_manner(manner):
-            raise SettingError(
-                "--manner must be GLOB=NAME, with a plain lower-case word as the name, such as "
-                f"'web_*=web', not '{text}'"
-            )
-        return cls(pattern, manner)
-
-    def applies_to(self, name: str) -> bool:
-        """Whether a photograph's name matches."""
-        return fnmatchcase(name, self.pattern)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Reads the data that the flags name: data sets, and text without photographs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from captioning.data.caption_files import DataError, Photograph, read_captions
@@ -13,10 +12,10 @@ from captioning.data.data_sets import (
     drop_held_out_captions,
     name_sets,
 )
+from captioning.data.manners import set_manners
 from captioning.data.splits import split_photographs
 from captioning.data.text_files import read_names, read_text_captions
-from captioning.errors import SettingError
-from captioning.training.flags import MannerRule, TrainingFlags
+from captioning.training.flags import TrainingFlags
 from captioning.training.records import say
 
 _Photographs = tuple[Photograph, ...]
@@ -31,7 +30,7 @@ def read_data(flags: TrainingFlags) -> DataSets:
     photographs = _read_photographs(flags)
     if flags.leave_out:
         photographs = _leave_out(photographs, flags.leave_out)
-    photographs = _set_manners(photographs, flags.manners)
+    photographs = set_manners(photographs, flags.manners)
     names = name_sets(flags.captions)
     sets = [
         DataSet(name, split_photographs(each))
@@ -79,22 +78,3 @@ def _leave_out(photographs: Sequence[_Photographs], path: Path) -> list[_Photogr
         )
     say(f"{path}: left out {count_noun(count, 'photograph')} that it names")
     return kept
-
-
-def _set_manners(
-    photographs: Sequence[_Photographs], rules: Sequence[MannerRule]
-) -> list[_Photographs]:
-    """The photographs, each with the manner of the first rule that applies to its name."""
-    for rule in rules:
-        if not any(rule.applies_to(photo.name) for each in photographs for photo in each):
-            raise SettingError(
-                f"--manner {rule.pattern}={rule.manner}: no photograph has a name like "
-                f"'{rule.pattern}'; look at the names in the caption files"
-            )
-
-    def manner_of(photo: Photograph) -> str:
-        return next((rule.manner for rule in rules if rule.applies_to(photo.name)), "")
-
-    return [
-        tuple(replace(photo, manner=manner_of(photo)) for photo in each) for each in photographs
-    ]

@@ -7,8 +7,10 @@ import os
 import shlex
 import tomllib
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -18,9 +20,10 @@ from captioning.app.examples import examples
 from captioning.app.session import MAX_PHOTOS
 from captioning.app.wording import percent
 from captioning.data.images import ImageConfig
-from captioning.inference.captioner import Captioner
+from captioning.inference.captioner import UNUSUAL_WARNING, Captioner
 from captioning.inference.export import as_html
 from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
+from captioning.network.novelty import NoveltyDetector
 from captioning.pictures import STRENGTH
 from tests.app.pages import (
     SECONDS,
@@ -216,6 +219,16 @@ def test_an_unsure_caption_comes_with_a_warning(monkeypatch, tmp_path, checkpoin
         assert len(shown.warning) == warned
         if warned:
             assert "20 CIDEr-D on average, the others 70" in shown.warning[0].value
+
+
+def test_an_unusual_picture_comes_with_a_warning(monkeypatch, tmp_path, checkpoint):
+    parts = np.zeros(2048), np.zeros((0, 2048)), np.ones(1), np.array([0.0, 1e-3])
+    detector = NoveltyDetector(*(part.astype(np.float32) for part in parts))
+    replace(checkpoint, novelty=detector).save(tmp_path / "wary.pth")
+    monkeypatch.setenv("CAPTIONING_MODEL", str(tmp_path / "wary.pth"))
+    shown = upload(page(), ("photo.jpg", photograph()))
+    assert [warning.value for warning in shown.warning] == [UNUSUAL_WARNING]
+    assert len(shown.header) == 1  # the caption is there all the same
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000)])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.app.wording import (
+    caption_warning,
     escape_markdown,
     explain_map,
     make_distinct,
@@ -15,6 +16,8 @@ from captioning.app.wording import (
     one_in,
     percent,
 )
+from captioning.evaluation.calibration import Calibration
+from captioning.inference.captioner import Caption
 from captioning.pictures import attention_heat, evidence_heat
 from tests.maps import peaked
 
@@ -51,6 +54,32 @@ def test_escaping_protects_each_special_character_and_loses_nothing(text):
     escaped = escape_markdown(text)
     assert re.sub(r"\\(.)", r"\1", escaped) == text
     assert not re.search(r"[*_`<\[]", re.sub(r"\\.", "", escaped))
+
+
+def caption(**changes):
+    """A caption in which the model has a confidence of a half."""
+    given = {"source": "a.jpg", "text": "a dog", "words": ("a", "dog"), "confidence": 0.5}
+    given |= {"attention": peaked(0, 0), "probabilities": (0.5, 0.5), "probability": 0.2}
+    return Caption(**given | {"score": -1.0, "alternatives": ()} | changes)
+
+
+@pytest.mark.parametrize(
+    ("novelty", "unsure_below", "expected"),
+    [
+        (None, 0.1, None),
+        (0.979, 0.1, None),
+        (0.98, 0.1, "unlike the photographs"),
+        (1.0, 0.9, "unlike the photographs"),  # the stronger reason alone
+        (0.5, 0.9, "unsure of this caption"),
+    ],
+)
+def test_a_caption_has_one_warning_or_none(novelty, unsure_below, expected):
+    calibration = Calibration("CIDEr-D", unsure_below, 20.0, 70.0)
+    warning = caption_warning(caption(novelty=novelty), calibration)
+    assert (expected is None) == (warning is None)
+    assert expected is None or expected in warning
+    without = caption_warning(caption(novelty=novelty), None)  # an older result has none
+    assert without == (warning if novelty and novelty >= 0.98 else None)
 
 
 @pytest.mark.parametrize(

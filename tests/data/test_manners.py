@@ -29,6 +29,20 @@ def test_a_malformed_rule_is_refused(text):
         MannerRule.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "applies"),
+    [
+        ("web_*", "web_1.webp", True),
+        ("web_*", "Web_1.webp", False),
+        ("web_*", "my_web_1.webp", False),
+        ("*.png", "a/b.png", True),
+        ("[ab]?.jpg", "b7.jpg", True),
+    ],
+)
+def test_a_pattern_matches_whole_names_as_they_are_written(pattern, name, applies):
+    assert MannerRule(pattern, "web").applies_to(name) == applies
+
+
 def test_the_first_rule_that_applies_counts_in_every_set():
     rules = [MannerRule("web1*", "news"), MannerRule("web*", "web")]
     sets = set_manners([photographs("web1.jpg", "web2.jpg", "a.jpg"), photographs("web3")], rules)

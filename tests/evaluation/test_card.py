@@ -14,7 +14,7 @@ from captioning.evaluation.card import (
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.encoder import resnet50
-from tests.evaluation.report_pages import full, other_sets, pointing
+from tests.evaluation.report_pages import full, novelty, other_sets, pointing
 
 OTHER = "a split by the hash of each name: 80 train, 10 dev, 10 test photographs"
 FLICKR8K = "the official Flickr8k split: 6,091 train, 1,000 dev, 0 test photographs"
@@ -88,6 +88,14 @@ def test_a_card_says_what_the_checkpoint_and_the_result_say(trained):
         "Captions have 1 to 12 words",
     ):
         assert expected in card, expected
+
+
+def test_a_card_says_how_strange_pictures_are_told(trained):
+    assert "Strange pictures" not in model_card(trained, result())
+    card = text_of(model_card(trained, result(novelty=novelty())))
+    assert "1,000 photographs of the test split against pictures unlike those" in card
+    assert "Of the ordinary photographs, 2.1 % are called unusual." in card
+    assert "| drawings | 120 | 0.961 | 0.944 to 0.975 | 42 % |" in card
 
 
 def test_a_card_says_where_the_maps_point(trained):

@@ -16,6 +16,7 @@ from captioning.evaluation.scoring_flags import ScoringFlags, is_model
         ({"baseline": "frequent", "length_penalty": 0.0}, "--length-penalty is for a model"),
         ({"baseline": "frequent", "beams": True}, "--beams is for a model"),
         ({"captions": Path("theirs.csv"), "beams": True}, "--beams is for a model"),
+        ({"baseline": "frequent", "strange": Path("strange")}, "--strange is for a model"),
         ({"baseline": "frequent", "publish": True}, "--publish is for a model"),
         ({"baseline": "human", "also": ((Path("a.csv"), Path("a")),)}, "--also is for a model"),
         ({"captions": Path("b.csv"), "also": ((Path("a.csv"), Path("a")),)}, "--also is for a mod"),

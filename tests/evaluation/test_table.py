@@ -10,7 +10,7 @@ from captioning.evaluation import meteor
 from captioning.evaluation.assessment import System, assess
 from captioning.evaluation.predictions import read_predictions
 from captioning.evaluation.table import as_csv, as_lines
-from tests.evaluation.report_pages import other_sets
+from tests.evaluation.report_pages import novelty, other_sets
 
 NAMES = ["b.jpg", "a.jpg"]
 CAPTIONS = ['a dog, "big"\nand brown', "a man with a ball"]
@@ -66,6 +66,8 @@ def test_lines_have_values_intervals_comparisons_and_notes():
                 "centre": {"metrics": {"mass": 0.5, "peak": 0.512}},
             }
         },
+        "split": "dev",
+        "novelty": novelty(),
         "occlusion": {
             "metrics": {"evidence": 0.951},
             "intervals": {"evidence": [0.94, 0.96]},
@@ -83,6 +85,8 @@ def test_lines_have_values_intervals_comparisons_and_notes():
         "      mass, centre map     0.50",
         "      peak, centre map     0.51",
         "   occlusion, evidence     0.95   95 % interval 0.94 to 0.96 rank correlation",
+        "       AUROC, drawings    0.961   95 % interval 0.944 to 0.975, 42 % unusual",
+        "        AUROC, posters    0.683   95 % interval 0.640 to 0.730, 6.1 % unusual",
         "                BLEU-4     12.3 against     10.0: +2.35 (+1.00 to +3.50), p = 0.0120",
         "everyday: 243 photographs, 1 to 5 references each",
         "               CIDEr-D     25.5   95 % interval 20.7 to 31.4",

@@ -22,6 +22,7 @@ from captioning.network.checkpoint import Checkpoint, CheckpointError
 from captioning.network.config import DecodeConfig
 from captioning.network.encoder import Encoder
 from captioning.network.model import CaptioningModel
+from captioning.network.novelty import NoveltyDetector
 
 
 def noise(seed):
@@ -303,6 +304,30 @@ def test_a_captioner_keeps_one_encoder_and_no_decoder_in_float32(checkpoint_path
     # Also the embedding, the attention's score and biases. Without FBGEMM the matrices as well.
     fbgemm = "fbgemm" in torch.backends.quantized.supported_engines
     assert encoder < kept < encoder + (50_000 if fbgemm else 3_000_000)
+
+
+# Novelty -----------------------------------------------------------------------------------------
+
+
+def test_novelty_is_that_of_the_mean_features_one_by_one_or_in_a_batch(captioner, alone):
+    means = captioner.mean_features(PHOTOS, batch_size=4)
+    detector = NoveltyDetector.fit(means[:3], means[3:])
+    parts = captioner.engine, captioner.images, captioner.vocabulary, captioner.decoding
+    detecting = Captioner(*parts, detector)
+    expected = detector.percentile(detector.distance(means))
+    assert len(set(expected.tolist())) > 2
+    batched = [caption.novelty for caption in detecting.stream(PHOTOS)]
+    assert batched == pytest.approx(expected.tolist(), abs=0.01)
+    caption = detecting(PHOTOS[0])
+    assert caption.novelty == pytest.approx(expected[0], abs=0.01)
+    assert detecting.explain(caption, PHOTOS[0]).novelty == caption.novelty
+    assert_same(caption, alone[0], tolerance=ROUNDING)
+
+
+def test_novelty_is_not_known_without_a_detector(captioner, alone):
+    assert captioner.novelty is None
+    assert [caption.novelty for caption in alone] == [None] * len(alone)
+    assert not any(caption.is_unusual or caption.warning for caption in alone)
 
 
 # The parts of a caption --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import urllib.request
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from captioning.inference.decode import beam_search
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint, CheckpointError
 from captioning.network.config import DecodeConfig
+from captioning.network.novelty import NoveltyDetector
 
 NOT_RECORDED = "not recorded"
 
@@ -255,7 +257,7 @@ def test_flipped_bytes_are_refused_or_harmless(small, path):
 
 PARTS = (
     *("model", "images", "vocabulary", "weights"),
-    *("training_images", "decoding", "provenance", "figures"),
+    *("training_images", "decoding", "provenance", "figures", "novelty"),
 )
 REQUIRED = PARTS[:4]
 
@@ -308,6 +310,62 @@ def test_a_value_out_of_range_or_of_another_type_is_refused(small, path, part, c
     message = assert_refused(path)
     assert "damaged" in message
     assert part in message
+
+
+@pytest.fixture(scope="module")
+def detector():
+    """A novelty detector, its arrays those of random features."""
+    means = np.random.default_rng(0).random((9, 2048))
+    return NoveltyDetector.fit(means[:5], means[5:])
+
+
+def test_a_novelty_detector_is_kept_exactly(small, checkpoint, detector, path):
+    weights = hollow(checkpoint.weights)
+    replace(checkpoint, weights=weights, novelty=detector).save(path)
+    loaded = Checkpoint.load(path).novelty
+    for name in NOVELTY:
+        assert np.array_equal(getattr(loaded, name), getattr(detector, name)), name
+    part = torch.load(path, weights_only=True)["novelty"]
+    assert part["components"].dtype == part["mean"].dtype == torch.float16
+    torch.save(small, path)
+    assert Checkpoint.load(path).novelty is None
+
+
+NOVELTY = ("mean", "components", "variances", "quantiles")
+
+
+@pytest.mark.parametrize("name", NOVELTY)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda part: None,
+        lambda part: [1.0],
+        lambda part: part[:1],
+        lambda part: part * float("nan"),
+        lambda part: part.to("meta"),
+        lambda part: part.to_sparse(),
+        lambda part: part.to(torch.complex64),
+    ],
+    ids=["none", "list", "short", "not numbers", "no memory", "sparse", "complex"],
+)
+def test_a_damaged_novelty_detector_is_refused(checkpoint, detector, path, name, change):
+    replace(checkpoint, weights=hollow(checkpoint.weights), novelty=detector).save(path)
+    content = torch.load(path, weights_only=True)
+    content["novelty"][name] = change(content["novelty"][name])
+    torch.save(content, path)
+    assert "damaged (novelty" in assert_refused(path)
+
+
+def test_a_novelty_detector_of_other_features_or_parts_is_refused(checkpoint, detector, path):
+    arrays = {name: getattr(detector, name) for name in NOVELTY}
+    arrays |= {"mean": detector.mean[:7], "components": detector.components[:, :7]}
+    weights = hollow(checkpoint.weights)
+    replace(checkpoint, weights=weights, novelty=NoveltyDetector(**arrays)).save(path)
+    assert "features of another size" in assert_refused(path)
+    content = torch.load(path, weights_only=True)
+    for part in ({"mean": torch.zeros(7)}, content["novelty"] | {"more": torch.zeros(7)}):
+        torch.save(content | {"novelty": part}, path)
+        assert "not a table of its tensors" in assert_refused(path)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from captioning.errors import SettingError
-from captioning.training.flags import MannerRule, is_file_name
+from captioning.training.flags import is_file_name
 from captioning.training.recipe import STAGES
 from main import parse_arguments
 
@@ -76,17 +76,3 @@ def test_a_manner_is_a_pattern_and_a_word(text, rule):
 def test_a_malformed_manner_is_refused(text):
     with pytest.raises(SettingError, match="--manner must be GLOB=NAME"):
         parse_arguments([f"--manner={text}"])
-
-
-@pytest.mark.parametrize(
-    ("pattern", "name", "applies"),
-    [
-        ("web_*", "web_1.webp", True),
-        ("web_*", "Web_1.webp", False),
-        ("web_*", "my_web_1.webp", False),
-        ("*.png", "a/b.png", True),
-        ("[ab]?.jpg", "b7.jpg", True),
-    ],
-)
-def test_a_pattern_matches_whole_names_as_they_are_written(pattern, name, applies):
-    assert MannerRule(pattern, "web").applies_to(name) == applies
