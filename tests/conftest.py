@@ -20,8 +20,11 @@ from captioning.network.model import CaptioningModel
 NOBODY = 65534  # the id of a user who owns no files
 
 WORDS = ("a", "man", "dog", "'s", "runs", "on", "grass", "the", "red", "ball", "two", "play")
+VOCABULARY = Vocabulary((*SPECIAL_TOKENS, *WORDS))
 # All different, so that a test fails where one is mistaken for another.
-SIZES = {"embedding_dim": 24, "attention_dim": 7, "decoder_dim": 40}
+SIZES = {"embedding_dim": 24, "attention_dim": 7, "decoder_dim": 40, "classes": 10}
+# Of the classes. Several share one, and there are more than are offered of one photograph.
+NOUNS = ("man", "dog", "dog", "grass", "ball", "ball", "dog", "red", "man", "play")
 
 
 @pytest.fixture(scope="session")
@@ -40,17 +43,25 @@ def resnet():
 
 
 @pytest.fixture(scope="session")
-def network(resnet):
+def network(resnet, pixels):
     """A network in eval mode whose captions differ; tests must not change it.
 
     With random weights a network repeats one word. These are changed until captions depend on the
-    photograph and on every word before, and some of them end.
+    photograph, on every word before and on the nouns that are offered, and some of them end.
     """
-    network = CaptioningModel(ModelConfig(len(SPECIAL_TOKENS) + len(WORDS), **SIZES))
+    network = CaptioningModel(ModelConfig(len(VOCABULARY), **SIZES))
     network.encoder.load_torchvision(resnet.state_dict())
-    torch.manual_seed(58)
+    torch.manual_seed(10)
     network.decoder = decoder = Decoder(network.config)
+    decoder.classifier.name_classes(VOCABULARY.encode(NOUNS))
     with torch.no_grad():
+        mean = network.encoder(pixels).mean(dim=(0, 1))  # (C,)
+        classes = decoder.classifier.linear.weight  # (O, C)
+        classes -= (classes @ mean).outer(mean) / mean.square().sum()  # to tell photographs apart
+        classes.mul_(0.5)
+        decoder.copy.query.weight.mul_(10)
+        decoder.copy.noun.weight.mul_(2)
+        decoder.copy.trust.bias += 3
         decoder.embedding.weight.mul_(12)
         decoder.attention.score.weight.mul_(6)
         decoder.attention.query.weight.mul_(5)
@@ -59,7 +70,7 @@ def network(resnet):
         decoder.output_hidden.weight.mul_(8)
         decoder.output_context.weight.mul_(0.2)
         decoder.vocabulary.weight.mul_(4)
-        decoder.vocabulary.bias[END] += 3
+        decoder.vocabulary.bias[END] += 1.5
         for value in network.state_dict().values():  # so that a file in float16 loses nothing
             value.copy_(value.half())
     return network.eval()
@@ -78,7 +89,7 @@ def checkpoint(network):
     return Checkpoint(
         model=network.config,
         images=ImageConfig(size=64),
-        vocabulary=Vocabulary((*SPECIAL_TOKENS, *WORDS)),
+        vocabulary=VOCABULARY,
         weights=network.state_dict(),
         training_images=frozenset({"00ff", "abcd"}),
         decoding=DecodeConfig(beam=4, length_penalty=0.7),

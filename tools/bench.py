@@ -29,7 +29,6 @@ from torchvision.models import resnet50
 from captioning.data.caption_files import Photograph, read_captions
 from captioning.data.dataset import Batch, CaptionDataset, Pixels, batches, collate
 from captioning.data.splits import split_photographs
-from captioning.data.vocab import TOKENS
 from captioning.errors import CaptioningError
 from captioning.evaluation.corpus import Corpus, caption_scores, caption_statistics
 from captioning.evaluation.evaluate import evaluate
@@ -43,6 +42,7 @@ from captioning.inference.evidence import evidence_maps
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
+from captioning.training.objective import CaptionLoss
 from captioning.training.train import (
     Optimization,
     TrainConfig,
@@ -140,7 +140,7 @@ def bench_evidence(photographs: Sequence[Photograph]) -> list[Ratio]:
     pixels = Pixels(chosen, captioner.images)
     images = torch.stack([pixels(index) for index in range(len(chosen))])
     features = engine.encode(images)  # (B, L, C)
-    beams = beam_search(engine, features, TOKENS, captioner.decoding)
+    beams = beam_search(engine, features, captioner.vocabulary.tokens(), captioner.decoding)
     captions = [hypotheses[0].tokens for hypotheses in beams]
 
     def each(work: Callable[[slice], object]) -> Work:
@@ -212,12 +212,13 @@ def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
         return features
 
     cached = encoded(seen.visual)  # (B, L, C)
+    loss = CaptionLoss(checkpoint.vocabulary, dataset.captions)
 
     def epoch(visual: Callable[[], torch.Tensor]) -> Work:
         def batch() -> Iterator[Batch]:
             yield seen._replace(visual=visual())
 
-        return lambda: train_one_epoch(network, batch(), optimization, config)
+        return lambda: train_one_epoch(network, batch(), optimization, config, loss)
 
     def once() -> torch.Tensor:
         return cached
@@ -275,7 +276,7 @@ def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
 
     def captions_alone() -> None:
         seen = next(iter(batches(dataset, BATCH)))
-        hypotheses = beam_search(engine, engine.encode(seen.visual), TOKENS, decoding)
+        hypotheses = beam_search(engine, engine.encode(seen.visual), vocabulary.tokens(), decoding)
         texts = [" ".join(vocabulary.decode(each[0].tokens)) for each in hypotheses]
         references = [photo.captions for photo in photographs]
         intervals(caption_statistics(Corpus.of(texts, references)).statistics)

@@ -20,7 +20,6 @@ from tqdm import tqdm
 from captioning.data.caption_files import Photograph, read_captions
 from captioning.data.images import to_array
 from captioning.data.splits import split_photographs
-from captioning.data.vocab import TOKENS
 from captioning.errors import CaptioningError
 from captioning.evaluation.mosaics import Mosaic, choose_mosaics
 from captioning.evaluation.pointing import Pointed, PointingResults, point
@@ -50,7 +49,9 @@ def caption(checkpoint: Checkpoint, engine: TorchEngine, mosaics: list[Mosaic]) 
         part = mosaics[start : start + BATCH]
         pixels = [to_array(mosaic.picture(), checkpoint.images) for mosaic in part]
         features.append(engine.encode(torch.from_numpy(np.stack(pixels))))
-        beams = beam_search(engine, features[-1], TOKENS, checkpoint.decoding)
+        beams = beam_search(
+            engine, features[-1], checkpoint.vocabulary.tokens(), checkpoint.decoding
+        )
         captions += [hypotheses[0].tokens for hypotheses in beams]
     return Captioned(mosaics, torch.cat(features), captions)
 

@@ -268,7 +268,8 @@ def _data(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
         texts.append("The best epoch was chosen by CIDEr-D on the development split.")
     if origin.has_flickr8k:
         texts += _FLICKR8K_DATA
-    if origin.unknown:
+    texts += checkpoint.terms
+    if origin.unknown and not checkpoint.terms:
         texts.append(_UNKNOWN_TERMS.format(which=origin.unknown))
     return [items(texts)]
 

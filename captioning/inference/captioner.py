@@ -19,7 +19,7 @@ from captioning.data.images import (
     read_photo,
     to_array,
 )
-from captioning.data.vocab import TOKENS, Vocabulary, detokenize
+from captioning.data.vocab import Vocabulary, detokenize
 from captioning.errors import SettingError
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.engine import Engine
@@ -289,7 +289,7 @@ class Captioner:
         if not pixels:
             return []
         features = self.engine.encode(torch.from_numpy(np.stack(pixels)))  # (B, L, C)
-        results = beam_search(self.engine, features, TOKENS, settings.decoding)
+        results = beam_search(self.engine, features, self.vocabulary.tokens(), settings.decoding)
         captions = [
             replace(self._to_caption(name, hypotheses), novelty=novelty)
             for name, hypotheses, novelty in zip(

@@ -84,7 +84,8 @@ class TorchEngine:
         """Read tokens (B * K,): log-probabilities (B * K, V), alphas (B * K, L), new state."""
         tokens = tokens.to(self.device)
         output, alphas, new = self.decoder.step(tokens, state.memory, state.state)
-        log_probabilities = torch.log_softmax(self.decoder.vocabulary(output).float(), dim=-1)
+        logits = self.decoder.logits(output, state.memory.nouns)
+        log_probabilities = torch.log_softmax(logits.float(), dim=-1)
         return log_probabilities, alphas, TorchState(state.memory, new)
 
     @torch.inference_mode()
@@ -98,7 +99,7 @@ class TorchEngine:
         """Go on with the photographs ``images`` alone."""
         images, count = images.to(self.device), len(state.memory.features)
         beams = [part.view(count, -1, part.shape[-1])[images].flatten(0, 1) for part in state.state]
-        return TorchState(Memory(*(part[images] for part in state.memory)), State(*beams))
+        return TorchState(state.memory.take(images), State(*beams))
 
     @torch.inference_mode()
     def occlude(

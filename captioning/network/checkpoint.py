@@ -34,7 +34,7 @@ from captioning.network.novelty import NoveltyDetector
 __all__ = ["SHIPPED_MODEL", "Checkpoint", "CheckpointError", "file_hash", "load_plain"]
 
 FORMAT = "captioning checkpoint"
-VERSION = 1
+VERSION = 2  # 1 had no classifier, and attention asked before it read the last word
 # An installed package has the model in its folder ``shipped``, a checkout in ``model``.
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED, _CHECKOUT = _PACKAGE / "shipped", _PACKAGE.parent / "model"
@@ -46,12 +46,12 @@ NOT_RECORDED = "not recorded"
 class Checkpoint:
     """A trained captioner, complete: it needs nothing else on disk.
 
-    ``weights`` are the tensors of ``CaptioningModel``; ``training_images`` the hashes of the
-    names of the photographs it was trained on (``splits.name_hash``); ``decoding`` the search
+    ``weights`` are the tensors of ``CaptioningModel``; ``training_images`` records
+    the photographs it was trained on (``data.training_record``); ``decoding`` the search
     settings it was chosen with; ``provenance`` says in plain types how it was made, ``figures``
     what it scored; ``novelty`` tells how unlike the training photographs a picture is, and belongs
-    to the weights of the encoder. Read provenance through ``encoder_source``, ``data``, ``stages``
-    and ``measured_on``: older files lack some of it, or the novelty.
+    to the weights of the encoder. Read provenance through ``encoder_source``, ``data``, ``terms``,
+    ``stages`` and ``measured_on``: older files lack some of it, or the novelty.
     """
 
     model: ModelConfig
@@ -75,6 +75,11 @@ class Checkpoint:
         return str(self.provenance.get("data", NOT_RECORDED))
 
     @property
+    def terms(self) -> tuple[str, ...]:
+        """Where the data came from and on what terms, in paragraphs."""
+        return tuple(self.provenance.get("terms", ()))
+
+    @property
     def stages(self) -> list[dict[str, Any]]:
         """How it was trained: for each stage "stage" (its name), "command", "config" and "torch".
 
@@ -93,8 +98,7 @@ class Checkpoint:
         """Make the network with these weights, in float32 and eval mode, on the CPU."""
         with torch.device("meta"):  # to initialise weights that are replaced would take time
             network = CaptioningModel(self.model)
-        weights = {name: value.to(torch.float32, copy=True) for name, value in self.weights.items()}
-        network.load_state_dict(weights, assign=True)
+        network.load_state_dict({n: _to_full(v) for n, v in self.weights.items()}, assign=True)
         return network.eval()
 
     def save(self, path: Path) -> None:
@@ -161,6 +165,9 @@ class Checkpoint:
                 raise damaged(f"weight {name} is missing or of the wrong shape")
         if len(expected) != len(self.weights):
             raise damaged("it has weights that the network does not know")
+        nouns = self.weights["decoder.classifier.nouns"]
+        if nouns.dtype != torch.long or not ((nouns >= 0) & (nouns < len(self.vocabulary))).all():
+            raise damaged("the nouns of its classes are not words of the vocabulary")
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:
@@ -199,10 +206,15 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     version = content.get("version")
     if type(version) is not int:
         raise damaged("version is not a whole number")
-    if version != VERSION:
+    if version < VERSION:
+        raise CheckpointError(
+            f"the checkpoint has format version {version}, of an older network, and this program "
+            f"reads version {VERSION}; train the model again, or use the program that made it"
+        )
+    if version > VERSION:
         raise CheckpointError(
             f"the checkpoint has format version {version}, this program reads version {VERSION}; "
-            "update the program or train the model again"
+            "update the program"
         )
     return dict(content)
 
@@ -239,6 +251,11 @@ def _is_usable(value: Any, shape: torch.Size) -> bool:
         and value.device.type == "cpu"  # a tensor can be saved without its numbers
         and not (value.is_quantized or value.is_complex())
     )
+
+
+def _to_full(value: Tensor) -> Tensor:
+    """A copy in float32, or as it is where it holds whole numbers."""
+    return value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
 
 
 def _to_half(value: Tensor) -> Tensor:

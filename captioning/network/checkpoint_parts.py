@@ -72,6 +72,7 @@ def read_provenance(value: Any) -> dict[str, Any]:
     """Check what a checkpoint says of how it was made; what it does not say may be absent."""
     provenance = _mapping(value, "provenance")
     _check_texts(provenance, ("encoder", "data"), "provenance")
+    read_strings(provenance.get("terms", []), "provenance: terms")
     stages = provenance.get("stages", [])
     if not isinstance(stages, list | tuple):
         raise damaged("provenance: stages is not a list")

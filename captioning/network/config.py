@@ -12,6 +12,7 @@ MAX_BEAM = 1000  # what memory allows, and far more than helps
 class ModelConfig:
     """Sizes of the network.
 
+    ``classes`` are those of the encoder's own classifier, whose nouns the decoder may copy.
     ``stride_in_1x1`` describes the ResNet-50 that the encoder's weights were trained as: True for
     the original one of He et al. (2015), which strides in the 1x1 convolutions and pools with
     ``ceil_mode``; False for torchvision's, which strides in the 3x3 ones (its "v1.5").
@@ -23,9 +24,10 @@ class ModelConfig:
     decoder_dim: int = 512
     dropout: float = 0.5
     stride_in_1x1: bool = False
+    classes: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary_size", "embedding_dim", "attention_dim", "decoder_dim"):
+        for name in ("vocabulary_size", "embedding_dim", "attention_dim", "decoder_dim", "classes"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.dropout < 1:

@@ -1,4 +1,4 @@
-"""ResNet-50 without its classifier, its tensors named as in torchvision's ``resnet50``.
+"""ResNet-50 up to its pooling, its tensors named as in torchvision's ``resnet50``.
 
 He et al. (CVPR 2016), "Deep Residual Learning for Image Recognition". torchvision has it too, but
 importing torchvision takes longer than loading the whole model, and every start would wait for it.
@@ -119,8 +119,14 @@ class Encoder(nn.Module):
         )  # (B, C, h, w)
         return grid.flatten(2).transpose(1, 2)  # (B, L, C)
 
+    def freeze(self, layers: int) -> None:
+        """Keep the stem and the first ``layers`` of the four layers from learning."""
+        for name, stage in self.stages.named_children():
+            if not name.startswith("layer") or int(name.removeprefix("layer")) <= layers:
+                stage.requires_grad_(False)
+
     def load_torchvision(self, state: dict[str, Tensor]) -> None:
-        """Load a state dict of torchvision's ``resnet50``; its classifier is not needed.
+        """Load a state dict of torchvision's ``resnet50``, but for its classifier.
 
         Raises ValueError when tensors are missing, of the wrong shape, or of a deeper network.
         """

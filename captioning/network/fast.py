@@ -48,8 +48,8 @@ def to_half_precision(decoder: Decoder) -> Decoder:
     copy = deepcopy(decoder, shared).eval()
     for parent in list(copy.modules()):
         for name, part in list(parent.named_children()):
-            # The attention's score has a single row, next to no weights: FBGEMM would pad it.
-            if isinstance(part, nn.Linear) and part.out_features > 1:
+            # Those with a single row or column have next to no weights: FBGEMM would pad them.
+            if isinstance(part, nn.Linear) and min(part.in_features, part.out_features) > 1:
                 setattr(parent, name, _HalfLinear(part.weight, part.bias))
             elif isinstance(part, LSTM):
                 setattr(parent, name, _HalfLSTM(part, decoder.embedding.embedding_dim))

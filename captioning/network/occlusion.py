@@ -6,7 +6,7 @@ nothing there that is not everywhere, and no feature that it has never seen (Zei
 ECCV 2014, section 4.2, with features in place of pixels).
 
 Dimensions: B photographs, T steps, R words of their captions, M ways to hide locations, L
-locations, C encoder channels, D decoder width, V vocabulary.
+locations, C encoder channels, O classes, K offered nouns, D decoder width, V vocabulary.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from captioning.data.vocab import START
-from captioning.network.decoder import Decoder, Memory, State
+from captioning.network.decoder import Decoder, Memory, Output, State
 
 _AT_ONCE = 1024  # predictions: their (_AT_ONCE, V) logits are the most memory that is needed
 
@@ -46,7 +46,8 @@ def follow(
         output, alphas, following = decoder.step(last, memory, state)
         rows = chosen[:, step].nonzero().flatten()
         word = captions[rows, step]
-        score, competition = _score(decoder, output[rows], word)
+        chosen_output = Output(*(part[rows] for part in output))
+        score, competition = _score(decoder, chosen_output, memory.nouns[rows], word)
         kept.append(
             Words(
                 photograph=rows,
@@ -78,8 +79,12 @@ def drops(
     gives the drop of the log-probability, 0 that of the word's own logit.
     """
     hidden = hidden.expand(len(words.word), *hidden.shape[-2:])
+    classes = decoder.classifier.linear(memory.features)  # (B, L, O): linear in the features
     count = max(1, _AT_ONCE // hidden.shape[1])
-    parts = [_scores(decoder, memory, part, mask) for part, mask in _parts(words, hidden, count)]
+    parts = [
+        _scores(decoder, memory.take(part.photograph), classes[part.photograph], part, mask)
+        for part, mask in _parts(words, hidden, count)
+    ]
     scores, competitions = (torch.cat(columns) for columns in zip(*parts, strict=True))  # (R, M)
     lost = words.score.unsqueeze(1) - scores
     return lost - competition * (words.competition.unsqueeze(1) - competitions)
@@ -93,32 +98,65 @@ def _parts(words: Words, hidden: Tensor, count: int) -> Iterator[tuple[Words, Te
 
 
 def _scores(
-    decoder: Decoder, memory: Memory, words: Words, hidden: Tensor
+    decoder: Decoder, memory: Memory, classes: Tensor, words: Words, hidden: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """``_score`` of each word, (R, M) each, when locations ``hidden`` (R, M, L) show the mean."""
-    # The mean is one more location, which those that are hidden share: it has the score of each.
-    # A key is linear in its feature, so the key of the mean feature is the mean key.
-    with_mean = Memory(
-        *(torch.cat([part, part.mean(1, keepdim=True)], dim=1)[words.photograph] for part in memory)
-    )  # (R, L + 1, ...)
-    scores = decoder.attention.scores(with_mean, words.hidden)  # (R, 1, L + 1)
-    counts = hidden.sum(dim=-1, keepdim=True)  # (R, M, 1)
-    shift = torch.cat([torch.where(hidden, -torch.inf, 0.0), counts.log()], dim=-1)
-    alphas = torch.softmax(scores + shift, dim=-1)  # (R, M, L + 1)
-    context = alphas.to(with_mean.features.dtype) @ with_mean.features  # (R, M, C)
-    context = torch.sigmoid(decoder.gate(words.hidden)).unsqueeze(1) * context
-    ways = hidden.shape[1]
+    """``_score`` of each word, (R, M) each, when locations ``hidden`` (R, M, L) show the mean.
+
+    ``memory`` and the locations' logits of ``classes`` (R, L, O) are those of the words.
+    """
+    embedded = decoder.embedding(words.last)  # (R, E)
+    asking = torch.cat([words.hidden, embedded], dim=1)  # (R, D + E)
+    context = _context(decoder, memory, asking, hidden)  # (R, M, C)
+    context = torch.sigmoid(decoder.gate(asking)).unsqueeze(1) * context
     state = State(words.hidden, words.cell)
-    output, _ = decoder.read(words.last, context.flatten(0, 1), state)  # (R * M, E)
+    vector, new = decoder.read(embedded, context.flatten(0, 1), state)  # (R * M, ...)
+    ways = hidden.shape[1]
+    copies = _copies(decoder, memory, classes, new.hidden, hidden)  # (R * M, K)
     word = words.word.repeat_interleave(ways, dim=0)
-    score, competition = _score(decoder, output, word)
+    score, competition = _score(decoder, Output(vector, copies), memory.nouns, word)
     return score.view(-1, ways), competition.view(-1, ways)
 
 
-def _score(decoder: Decoder, output: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-    """The logits (N,) of words (N,) after output vectors (N, E), and what they compete with (N,).
+def _context(decoder: Decoder, memory: Memory, asking: Tensor, hidden: Tensor) -> Tensor:
+    """The contexts (R, M, C) of words that ask with (R, D + E) when locations are hidden."""
+    # The mean is one more location, which those that are hidden share: it has the score of each.
+    # A key is linear in its feature, so the key of the mean feature is the mean key.
+    features, keys = (_with_mean(part) for part in (memory.features, memory.keys))  # (R, L + 1, .)
+    scores = decoder.attention.scores(keys, asking)  # (R, 1, L + 1)
+    counts = hidden.sum(dim=-1, keepdim=True)  # (R, M, 1)
+    shift = torch.cat([torch.where(hidden, -torch.inf, 0.0), counts.log()], dim=-1)
+    alphas = torch.softmax(scores + shift, dim=-1)  # (R, M, L + 1)
+    return alphas.to(features.dtype) @ features
 
-    Their difference is the log-probability.
+
+def _with_mean(part: Tensor) -> Tensor:
+    return torch.cat([part, part.mean(1, keepdim=True)], dim=1)
+
+
+def _copies(
+    decoder: Decoder, memory: Memory, classes: Tensor, state: Tensor, hidden: Tensor
+) -> Tensor:
+    """The scores (R * M, K) of copying the nouns that were offered, with locations hidden.
+
+    The classifier reads the mean feature, so its logits are the mean of those of the locations;
+    ``classes`` (R, L, O). After hidden (R * M, D) of the state.
     """
-    logits = decoder.vocabulary(output).float()  # (N, V)
+    mean = classes.mean(dim=1, keepdim=True)  # (R, 1, O)
+    shown = (~hidden).to(classes.dtype) / hidden.shape[-1]  # (R, M, L)
+    share = 1 - shown.sum(dim=-1, keepdim=True)  # (R, M, 1)
+    logits = shown @ classes + share * mean  # (R, M, O)
+    sure = decoder.classifier.noun_log_probabilities(memory.nouns, logits)  # (R, M, K)
+    sure = sure.to(classes.dtype)
+    nouns = decoder.copy.noun(decoder.embedding(memory.nouns)).unsqueeze(1)  # (R, 1, K, A)
+    keys = decoder.copy.keys(nouns, sure).flatten(0, 1)  # (R * M, K, A)
+    scores: Tensor = decoder.copy(state, keys, sure.flatten(0, 1))
+    return scores
+
+
+def _score(decoder: Decoder, output: Output, nouns: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits (N,) of words (N,) after outputs of N, and what they compete with (N,).
+
+    Their difference is the log-probability. ``nouns`` (R, K) are those of the photographs.
+    """
+    logits = decoder.logits(output, nouns).float()  # (N, V)
     return logits.gather(1, words.unsqueeze(1)).squeeze(1), logits.logsumexp(dim=-1)

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights
 
+from captioning.data.class_nouns import class_nouns
 from captioning.errors import CaptioningError
 from captioning.network.checkpoint import Checkpoint, load_plain
+from captioning.network.decoder import ENCODER_CHANNELS
 from captioning.network.encoder import Encoder
 
 
@@ -19,15 +21,23 @@ class PretrainedError(CaptioningError):
 
 @dataclass(frozen=True)
 class PretrainedEncoder:
-    """An encoder with its first weights, and where they come from.
+    """An encoder with its first weights and its classifier, and where they come from.
 
-    ``training_images`` are the hashes of the names of the photographs that it was trained on, where
-    it comes from a checkpoint (``splits.name_hash``).
+    Both have the precision that a checkpoint stores, so a network is the same before and after it
+    is saved.
+
+    ``training_images`` records the photographs that it was trained on, where it comes from a
+    checkpoint (``data.training_record``).
     """
 
     encoder: Encoder
+    classifier: nn.Linear  # of the mean feature
     source: str
     training_images: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for part in (self.encoder, self.classifier):
+            part.half().float()
 
     @property
     def stride_in_1x1(self) -> bool:
@@ -59,7 +69,8 @@ def pretrained_encoder(
         return _from_checkpoint(fallback)
     encoder = Encoder()
     encoder.load_torchvision(dict(state))
-    return PretrainedEncoder(encoder, f"torchvision ResNet50_Weights.{choice.name}")
+    source = f"torchvision ResNet50_Weights.{choice.name}"
+    return PretrainedEncoder(encoder, _classifier(state), source)
 
 
 def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
@@ -80,6 +91,7 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
     encoder = Encoder(stride_in_1x1)
     try:
         encoder.load_torchvision(state)
+        classifier = _classifier(state)
     except (ValueError, AttributeError, RuntimeError) as error:  # RuntimeError: sparse tensors
         reason = " ".join(str(error).split())
         raise PretrainedError(
@@ -87,13 +99,26 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
         ) from None
     # A hash of the tensors, not of the file: versions of torch.save write them differently.
     source = f"{path.name} (tensors' sha256 {weights_hash(encoder.stages.state_dict())})"
-    return PretrainedEncoder(encoder, source)
+    return PretrainedEncoder(encoder, classifier, source)
+
+
+def _classifier(state: Mapping[str, Tensor]) -> nn.Linear:
+    """The classifier of a state dict of torchvision's resnet50; raises ValueError without one."""
+    weight, bias = state.get("fc.weight"), state.get("fc.bias")
+    classes = len(class_nouns())
+    if weight is None or bias is None or weight.shape != (classes, ENCODER_CHANNELS):
+        raise ValueError(f"it has no classifier (fc) of ImageNet's {classes:,} classes")
+    classifier = nn.Linear(ENCODER_CHANNELS, classes)
+    classifier.load_state_dict({"weight": weight, "bias": bias})
+    return classifier
 
 
 def _from_checkpoint(path: Path) -> PretrainedEncoder:
     checkpoint = Checkpoint.load(path)
     source = f"the encoder of {path.name}, because torchvision's weights could not be downloaded"
-    return PretrainedEncoder(checkpoint.build().encoder, source, checkpoint.training_images)
+    network = checkpoint.build()
+    classifier = network.decoder.classifier.linear
+    return PretrainedEncoder(network.encoder, classifier, source, checkpoint.training_images)
 
 
 def encoder_hash(encoder: Encoder) -> str:

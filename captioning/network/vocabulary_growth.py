@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from captioning.data.vocab import SPECIAL_TOKENS, UNK, Vocabulary
+from captioning.data.vocab import SPECIAL_TOKENS, START, UNK, Vocabulary, is_manner
 from captioning.network.checkpoint import Checkpoint
 
 _NOISE = 0.1  # relative to the standard deviation of the known words' vectors
@@ -20,7 +20,8 @@ def extend_vocabulary(
 
     Known words keep their ids and vectors. A new word starts as ``<unk>``, which stood for it so
     far, with a little noise that makes the new words differ; together they are as likely as
-    ``<unk>`` was. Returns the checkpoint itself where there is no new word.
+    ``<unk>`` was. A new manner starts as ``<start>``. Returns the checkpoint itself where there is
+    nothing new.
     """
     known = checkpoint.vocabulary
     frequent = Vocabulary.build(captions, min_count).words[len(SPECIAL_TOKENS) :]
@@ -29,11 +30,15 @@ def extend_vocabulary(
         return checkpoint
     generator = torch.Generator().manual_seed(seed)
     weights = dict(checkpoint.weights)
+    like = torch.tensor(
+        [START if is_manner(word[1:-1]) and word[0] == "<" else UNK for word in new]
+    )
     for name in ("decoder.embedding.weight", "decoder.vocabulary.weight"):
-        weights[name] = _append_rows(weights[name].float(), len(new), generator)
+        weights[name] = _append_rows(weights[name].float(), like, generator)
     bias = weights["decoder.vocabulary.bias"].float()  # (V,)
-    share = bias[UNK] - math.log(len(new))
-    weights["decoder.vocabulary.bias"] = torch.cat([bias, share.expand(len(new))])
+    share = bias[UNK] - math.log(max(1, int((like == UNK).sum())))
+    added = torch.where(like == UNK, share, bias[START])
+    weights["decoder.vocabulary.bias"] = torch.cat([bias, added])
     return replace(
         checkpoint,
         vocabulary=Vocabulary((*known.words, *new)),
@@ -42,7 +47,7 @@ def extend_vocabulary(
     )
 
 
-def _append_rows(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Rows (V, E) and ``count`` more, each near that of ``<unk>``."""
-    noise = torch.randn(count, rows.shape[1], generator=generator) * rows.std() * _NOISE
-    return torch.cat([rows, rows[UNK] + noise])
+def _append_rows(rows: Tensor, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Rows (V, E) and one more near each of those with the indices ``like``."""
+    noise = torch.randn(len(like), rows.shape[1], generator=generator) * rows.std() * _NOISE
+    return torch.cat([rows, rows[like] + noise])

@@ -12,7 +12,7 @@ from captioning.inference.decode import beam_search
 from captioning.inference.evidence import evidence_maps
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig
-from captioning.network.decoder import Memory
+from tests.network.altered import see
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,13 @@ def occlusion(network, features, tokens):
         altered = features.clone().view(5, 5, -1)
         near = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
         altered[near] = features.mean(dim=0)
-        altered = altered.view(1, 25, -1)
-        seen = Memory(altered, decoder.attention.key(altered))
+        seen = see(decoder, features.unsqueeze(0), altered.view(1, 25, -1))
         memory, state = decoder.start(features.unsqueeze(0))
         for step, (last, word) in enumerate(zip([START, *tokens], tokens, strict=False)):
             before, _, following = decoder.step(torch.tensor([last]), memory, state)
             after, _, _ = decoder.step(torch.tensor([last]), seen, state)
-            whole, hidden = (decoder.vocabulary(o).log_softmax(-1)[0] for o in (before, after))
+            logits = (decoder.logits(output, memory.nouns) for output in (before, after))
+            whole, hidden = (each.log_softmax(-1)[0] for each in logits)
             lost[step, location] = whole[word] - hidden[word]
             state = following
     return lost.numpy()

@@ -181,6 +181,17 @@ def test_a_checkpoint_that_says_little_gets_a_card_that_says_so(checkpoint, prov
     assert "Flickr" not in card
 
 
+def test_the_card_states_the_terms_of_the_data_where_they_are_recorded(trained):
+    terms = ["Photographs of the web: only to look at.", "Text: non-commercial."]
+    unknown, cards = "The terms of the photographs are not known to this program", []
+    for recorded in ([], terms):
+        made = replace(trained, provenance={**trained.provenance, "terms": recorded})
+        cards.append(text_of(model_card(made, result())))
+    assert unknown in cards[0]
+    assert unknown not in cards[1]
+    assert [paragraph for paragraph in terms if paragraph not in cards[1]] == []
+
+
 @pytest.mark.parametrize("size", [32, 64, 100, 224, 225, 250, 288])
 @pytest.mark.parametrize("stride_in_1x1", [False, True])
 def test_the_grid_is_that_of_the_network(size, stride_in_1x1):

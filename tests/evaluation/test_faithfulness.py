@@ -6,21 +6,23 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data.dataset import Batch
-from captioning.data.vocab import END, START, TOKENS, Vocabulary
+from captioning.data.vocab import END, PAD, START, TOKENS, Vocabulary
 from captioning.evaluation.faithfulness import SHARE, AttentionProbe
 from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.evaluation.uncertainty import estimates, intervals
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig, ModelConfig
-from captioning.network.decoder import ENCODER_CHANNELS, Memory
+from captioning.network.decoder import ENCODER_CHANNELS
 from captioning.network.model import CaptioningModel
+from captioning.training.losses import token_cross_entropy
 from captioning.training.train import (
     Optimization,
     TrainConfig,
     make_optimizer,
     train_one_epoch,
 )
+from tests.network.altered import see
 
 OBJECTS = 6
 FIRST = 5  # the id of the first object's word; 4 is "a"
@@ -47,14 +49,23 @@ def scenes(count, seed):
     return features, kinds[:, 0]
 
 
+def cross_entropy(network, batch, config):
+    """The loss, of captions alone."""
+    logits, _ = network(batch.visual, batch.inputs)
+    return token_cross_entropy(logits, batch.targets, PAD)
+
+
 def trained(blind, seed=1, epochs=40):
     """A small decoder that says "a <object>", and its last loss.
 
     A blind one saw the features of other scenes.
     """
     torch.manual_seed(seed)
-    network = CaptioningModel(ModelConfig(FIRST + OBJECTS, 16, 32, 32, dropout=0.0))
-    config = TrainConfig(epochs, 32, 3e-3, attention_penalty=0.0, label_smoothing=0.0)
+    sizes = ModelConfig(FIRST + OBJECTS, 16, 32, 32, dropout=0.0, classes=OBJECTS)
+    network = CaptioningModel(sizes)
+    # The classifier has learned nothing: its nouns are no help.
+    network.decoder.classifier.name_classes(range(FIRST, FIRST + OBJECTS))
+    config = TrainConfig(epochs, 32, 3e-3, label_smoothing=0.0)
     optimizer = make_optimizer(network, config)
     optimization = Optimization(optimizer, LambdaLR(optimizer, lambda step: 1.0))
     features, kinds = scenes(256, seed=1)
@@ -68,7 +79,7 @@ def trained(blind, seed=1, epochs=40):
         seen = features[torch.randperm(len(kinds))] if blind else features[order]
         parts = zip(seen.split(32), tokens[order].split(32), strict=True)
         batches = [Batch(visual, ids[:, :-1], ids[:, 1:]) for visual, ids in parts]
-        loss = train_one_epoch(network, batches, optimization, config)
+        loss = train_one_epoch(network, batches, optimization, config, cross_entropy)
         if loss < LEARNED:
             break
     return network.eval(), loss
@@ -141,12 +152,9 @@ def slow_drop(network, features, tokens, position, erased):
         last = torch.tensor([token])
     altered = features.clone()
     altered[0, erased] = features[0].mean(dim=0)
-    both = [
-        decoder.vocabulary(
-            decoder.step(last, Memory(f, decoder.attention.key(f)), state)[0]
-        ).log_softmax(-1)[0, tokens[position]]
-        for f in (features, altered)
-    ]
+    outputs = (decoder.step(last, see(decoder, features, f), state)[0] for f in (features, altered))
+    logits = [decoder.logits(output, memory.nouns) for output in outputs]
+    both = [each.log_softmax(-1)[0, tokens[position]] for each in logits]
     return float(both[0] - both[1])
 
 

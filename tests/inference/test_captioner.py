@@ -38,7 +38,7 @@ def png(photo):
 
 
 # Their captions are short, and no two of their beams have almost the same score.
-PHOTOS = [noise(seed) for seed in (2, 3, 4, 7, 17, 21)]
+PHOTOS = [noise(seed) for seed in (0, 5, 9, 17, 19, 21)]
 ROUNDING = 5e-3  # other batches round differently, and the network amplifies it
 
 

@@ -383,3 +383,21 @@ def test_the_real_networks_captions_differ_from_photograph_to_photograph(engine,
     features = engine.encode(pixels)
     results = beam_search(engine, features, CAPTIONER_TOKENS, DecodeConfig(max_words=8))
     assert len({tuple(hypotheses[0].tokens) for hypotheses in results}) >= 5
+
+
+def test_the_real_networks_captions_depend_on_the_nouns_that_are_offered(engine, network, pixels):
+    silent = copy.deepcopy(network)
+    with torch.no_grad():
+        silent.decoder.copy.trust.bias.fill_(-60.0)  # it copies nothing any more
+    features, config = engine.encode(pixels), DecodeConfig(max_words=8)
+    captions = [
+        [
+            hypotheses[0].tokens
+            for hypotheses in beam_search(each, features, CAPTIONER_TOKENS, config)
+        ]
+        for each in (engine, TorchEngine(silent))
+    ]
+    assert sum(one != other for one, other in zip(*captions, strict=True)) >= 4
+    nouns = network.decoder.classifier.offer(features).words.tolist()
+    copied = [set(words) & set(offered) for words, offered in zip(captions[0], nouns, strict=True)]
+    assert sum(map(bool, copied)) >= 4

@@ -13,8 +13,8 @@ from captioning.inference import captioner as captioner_module
 from captioning.inference.engine import OccludingEngine
 from captioning.inference.evidence import evidence_maps, neighbourhoods, require_occlusion
 from captioning.inference.torch_engine import TorchEngine
-from captioning.network.decoder import Memory
 from tests.inference.test_captioner import PHOTOS, assert_same
+from tests.network.altered import see
 
 CAPTIONS = [[4, 6, 8, 9], [5, 12], [], [4, 5, 8]]
 
@@ -26,7 +26,7 @@ def engine(network):
 
 @pytest.fixture(scope="module")
 def features():
-    return torch.randn(4, 25, 2048, generator=torch.manual_seed(1)).relu()  # (B, L, C)
+    return 8 * torch.randn(4, 25, 2048, generator=torch.manual_seed(1)).relu()  # (B, L, C)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,9 @@ def slow_map(decoder, features, tokens, position):
         _, _, state = decoder.step(last, memory, state)
         last = torch.tensor([token])
 
-    def said(seen):
-        output, _, _ = decoder.step(last, Memory(seen, decoder.attention.key(seen)), state)
-        logits = decoder.vocabulary(output)[0]
+    def said(altered):
+        output, _, _ = decoder.step(last, see(decoder, memory.features, altered), state)
+        logits = decoder.logits(output, memory.nouns)[0]
         own, log_probability = (each[tokens[position]] for each in (logits, logits.log_softmax(-1)))
         return float(0.4 * own + 0.6 * log_probability)
 

@@ -125,14 +125,14 @@ def test_step_and_reorder_do_not_change_the_state_they_are_given(engine, feature
     before = deepcopy(state)
     engine.step(TOKENS[:, 2], state)
     engine.reorder(state, torch.tensor([2, 1, 0, 5, 4, 3]))
-    for part in range(2):
-        assert torch.equal(state.memory[part], before.memory[part])
-        assert torch.equal(state.state[part], before.state[part])
+    for name in ("memory", "state"):
+        parts, expected = getattr(state, name), getattr(before, name)
+        assert all(torch.equal(*pair) for pair in zip(parts, expected, strict=True))
 
 
 def test_there_is_one_memory_per_photograph(engine, features):
     state = begin(engine, features, 5)
-    assert [part.shape[0] for part in state.memory] == [2, 2]
+    assert [part.shape[0] for part in state.memory] == [2] * 5
     assert [part.shape[0] for part in state.state] == [10, 10]
 
 

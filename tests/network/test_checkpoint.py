@@ -35,8 +35,12 @@ class Intruder:
 
 def hollow(weights):
     """Zeros of the same names and shapes that take hardly any space in a file."""
-    zero = torch.zeros((), dtype=torch.float16)
-    return {name: zero.expand(value.shape) for name, value in weights.items()}
+    return {
+        name: torch.zeros(
+            (), dtype=torch.float16 if value.is_floating_point() else value.dtype
+        ).expand(value.shape)
+        for name, value in weights.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,10 @@ def test_a_loaded_checkpoint_equals_the_saved_one(checkpoint, checkpoint_path):
     assert replace(loaded, weights={}) == replace(checkpoint, weights={})
     assert loaded.weights.keys() == checkpoint.weights.keys()
     for name, value in checkpoint.weights.items():
+        if name == "decoder.classifier.nouns":
+            assert loaded.weights[name].dtype == torch.long
+            assert torch.equal(loaded.weights[name], value)
+            continue
         assert loaded.weights[name].dtype == torch.float16
         assert torch.equal(loaded.weights[name], value.half()), name
 
@@ -90,9 +98,9 @@ def test_weights_are_rounded_to_float16_and_integers_kept(small, checkpoint, pat
     weights = dict(hollow(checkpoint.weights)) | {name: values}
     replace(checkpoint, weights=weights).save(path)
     assert torch.equal(Checkpoint.load(path).weights[name], values.half())
-    counted = hollow(checkpoint.weights) | {name: torch.arange(16)}
-    replace(checkpoint, weights=counted).save(path)
-    assert torch.equal(Checkpoint.load(path).weights[name], torch.arange(16))
+    large = 1001 * torch.arange(16)  # float16 has no 5,005
+    replace(checkpoint, weights=hollow(checkpoint.weights) | {name: large}).save(path)
+    assert torch.equal(Checkpoint.load(path).weights[name], large)
 
 
 def test_the_built_network_has_the_weights_and_writes_the_same_captions(
@@ -102,7 +110,7 @@ def test_the_built_network_has_the_weights_and_writes_the_same_captions(
     assert not built.training
     state = network.state_dict()
     for name, value in built.state_dict().items():
-        assert value.dtype == torch.float32
+        assert value.dtype == (torch.long if name == "decoder.classifier.nouns" else torch.float32)
         assert torch.equal(value, state[name]), name
     captions = []
     for engine in (TorchEngine(network), TorchEngine(built)):
@@ -207,10 +215,29 @@ def test_code_in_the_file_is_not_run(small, path, where):
 
 
 def test_a_newer_version_is_not_called_damage(small, path):
-    torch.save(small | {"version": 2}, path)
+    torch.save(small | {"version": 3}, path)
     message = assert_refused(path)
-    assert "version 2" in message
+    assert "version 3, this program reads version 2" in message
     assert "update the program" in message
+
+
+@pytest.mark.parametrize("version", [-1, 0, 1])
+def test_an_older_version_asks_for_a_new_training_and_is_not_called_damage(small, path, version):
+    torch.save(small | {"version": version}, path)
+    message = assert_refused(path)
+    assert f"format version {version}, of an older network" in message
+    assert "this program reads version 2" in message
+    assert "train the model again, or use the program that made it" in message
+    assert "damaged" not in message
+    assert "update the program" not in message
+
+
+def test_an_older_version_is_told_from_its_parts_too(small, path):
+    """A file of version 1, as it was written: its network had no classifier."""
+    weights = {n: v for n, v in small["weights"].items() if "classifier" not in n}
+    model = {name: value for name, value in small["model"].items() if name != "classes"}
+    torch.save(small | {"version": 1, "model": model, "weights": weights}, path)
+    assert "of an older network" in assert_refused(path)
 
 
 # Damage ------------------------------------------------------------------------------------------
@@ -282,6 +309,8 @@ def test_a_part_of_another_type_is_refused(small, path, part, value):
         ("model", {"decoder_dim": "9"}),
         ("model", {"decoder_dim": 9.5}),
         ("model", {"decoder_dim": True}),
+        ("model", {"classes": 0}),
+        ("model", {"classes": "10"}),
         ("model", {"decoder_dim": 10**18}),
         ("model", {"decoder_dim": 10**30}),
         ("model", {"stride_in_1x1": 1}),
@@ -301,6 +330,8 @@ def test_a_part_of_another_type_is_refused(small, path, part, value):
         ("provenance", {"stages": [{"config": None}]}),
         ("provenance", {"stages": [{"data": 5}]}),
         ("provenance", {"encoder": 5}),
+        ("provenance", {"terms": "non-commercial"}),
+        ("provenance", {"terms": [5]}),
         ("figures", {"CIDEr-D": "61.6"}),
     ],
     ids=str,
@@ -381,7 +412,13 @@ def test_a_vocabulary_of_another_size_than_the_networks_is_refused(small, path):
     assert "differ in size" in assert_refused(path)
 
 
-@pytest.mark.parametrize("name", ["decoder.gate.weight", "encoder.stages.layer4.2.bn3.running_var"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("decoder.gate.weight", "decoder.classifier.nouns"),
+        "encoder.stages.layer4.2.bn3.running_var",
+    ],
+)
 def test_a_missing_weight_is_refused_by_name(small, path, name):
     weights = {key: value for key, value in small["weights"].items() if key != name}
     torch.save(small | {"weights": weights}, path)
@@ -394,15 +431,15 @@ def test_a_missing_weight_is_refused_by_name(small, path, name):
         torch.zeros(3),
         "text",
         None,
-        torch.zeros(2048, 40, dtype=torch.complex64),
-        torch.zeros(2048, 40).to_sparse(),
-        torch.zeros(2048, 40, device="meta"),
+        torch.zeros(2048, 64, dtype=torch.complex64),
+        torch.zeros(2048, 64).to_sparse(),
+        torch.zeros(2048, 64, device="meta"),
     ],
     ids=["reshaped", "text", "None", "complex", "sparse", "without its numbers"],
 )
 def test_a_weight_of_another_kind_is_refused_by_name(small, path, value):
     name = "decoder.gate.weight"
-    assert small["weights"][name].shape == (2048, 40)
+    assert small["weights"][name].shape == (2048, 64)
     torch.save(small | {"weights": small["weights"] | {name: value}}, path)
     assert name in assert_refused(path)
 
@@ -415,7 +452,7 @@ def test_a_weight_that_the_network_does_not_know_is_refused(small, path):
 # Older, newer and foreign versions ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", [0, 2, None, "1", True, torch.zeros(3)], ids=repr)
+@pytest.mark.parametrize("version", [0, 3, None, "2", 2.0, True, torch.zeros(3)], ids=repr)
 def test_another_version_is_refused(small, path, version):
     torch.save(small | {"version": version}, path)
     assert "version" in assert_refused(path)
@@ -427,6 +464,7 @@ def test_parts_that_an_older_program_did_not_write_get_defaults(small, path):
     assert loaded.training_images == frozenset()
     assert loaded.decoding == DecodeConfig(beam=3, length_penalty=0.0, max_words=30)
     assert (loaded.provenance, loaded.figures, loaded.stages) == ({}, {}, [])
+    assert loaded.terms == ()
     for text in (loaded.encoder_source, loaded.data, loaded.measured_on):
         assert text == NOT_RECORDED
 
@@ -439,6 +477,17 @@ def test_settings_that_an_older_program_did_not_write_get_defaults(small, path):
     assert not loaded.model.stride_in_1x1
     assert loaded.images.mean == (0.485, 0.456, 0.406)
     assert loaded.decoding == DecodeConfig(beam=4, length_penalty=0.8, max_words=30)
+
+
+def test_the_number_of_classes_is_imagenets_where_it_is_not_written(small, path):
+    model = {name: value for name, value in small["model"].items() if name != "classes"}
+    weights = small["weights"]
+    sizes = {"nouns": (1000,), "linear.weight": (1000, 2048), "linear.bias": (1000,)}
+    for name, shape in sizes.items():
+        name = f"decoder.classifier.{name}"
+        weights = weights | {name: torch.zeros((), dtype=weights[name].dtype).expand(shape)}
+    torch.save(small | {"model": model, "weights": weights}, path)
+    assert Checkpoint.load(path).model.classes == 1000
 
 
 def test_a_size_that_has_no_default_is_refused_by_name(small, path):
@@ -519,11 +568,34 @@ def test_any_change_to_the_content_loads_or_is_refused_in_one_line(small, shared
     assert all(isinstance(figure, int | float) for figure in loaded.figures.values())
     assert type(loaded.decoding.beam) is type(loaded.decoding.max_words) is int
     assert type(loaded.images.size) is int
-    for text in (loaded.encoder_source, loaded.data, loaded.measured_on):
+    for text in (loaded.encoder_source, loaded.data, loaded.measured_on, *loaded.terms):
         assert isinstance(text, str)
     for stage in loaded.stages:
         assert all(isinstance(stage[name], str) for name in ("stage", "command", "data", "torch"))
         assert isinstance(stage["config"], dict)
+
+
+def test_the_terms_of_the_data_are_kept_in_paragraphs(small, checkpoint, path):
+    terms = ["Flickr8k: for research.", "Text: non-commercial."]
+    complete = replace(checkpoint, weights=small["weights"], provenance={"terms": terms})
+    complete.save(path)
+    assert Checkpoint.load(path).terms == tuple(terms)
+
+
+@pytest.mark.parametrize(
+    "nouns",
+    [
+        torch.zeros(10, dtype=torch.float16),
+        torch.zeros(10, dtype=torch.bool),
+        torch.tensor([4] * 9 + [16]),
+        torch.tensor([4] * 9 + [-1]),
+    ],
+    ids=["fractions", "truths", "beyond the vocabulary", "negative"],
+)
+def test_classes_that_are_called_by_no_word_are_refused(small, path, nouns):
+    weights = small["weights"] | {"decoder.classifier.nouns": nouns}
+    torch.save(small | {"weights": weights}, path)
+    assert "the nouns of its classes are not words of the vocabulary" in assert_refused(path)
 
 
 def test_stages_that_record_little_are_completed(checkpoint):

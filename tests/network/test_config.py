@@ -15,6 +15,7 @@ from captioning.network.config import MAX_BEAM, DecodeConfig, ModelConfig
         {"embedding_dim": 0},
         {"attention_dim": -1},
         {"decoder_dim": 0},
+        {"classes": 0},
         {"dropout": -0.1},
         {"dropout": 1.0},
         {"dropout": math.nan},
@@ -44,4 +45,9 @@ def test_settings_out_of_range_are_refused_by_name(settings):
 
 def test_the_limits_themselves_are_allowed():
     assert DecodeConfig(beam=MAX_BEAM, length_penalty=5, max_words=1).max_words == 1
-    assert ModelConfig(1, embedding_dim=1, attention_dim=1, decoder_dim=1, dropout=0).dropout == 0
+    sizes = dict.fromkeys(("embedding_dim", "attention_dim", "decoder_dim", "classes"), 1)
+    assert ModelConfig(1, **sizes, dropout=0).dropout == 0
+
+
+def test_there_are_as_many_classes_as_imagenet_has():
+    assert ModelConfig(1).classes == 1000

@@ -94,14 +94,14 @@ def test_folding_in_place_frees_each_tensor_it_replaces(encoder):
 
 
 def steps(decoder, features, beams, count=3):
-    """Output vectors, alphas, logits and states of a few steps."""
+    """What is remembered of the photographs; outputs, alphas, logits and states of a few steps."""
     tokens = torch.arange(4, 4 + 2 * beams) % 12 + 4
     with torch.inference_mode():
         memory, state = decoder.start(features, beams)
-        results = []
+        results = list(memory)
         for _ in range(count):
             output, alphas, state = decoder.step(tokens, memory, state)
-            results += [output, alphas, decoder.vocabulary(output), *state]
+            results += [*output, alphas, decoder.logits(output, memory.nouns), *state]
     return results
 
 
@@ -127,8 +127,8 @@ def test_converting_leaves_the_decoder_alone(decoder, features):
 def test_no_matrix_is_left_in_float32_where_fbgemm_is(decoder):
     half = to_half_precision(decoder)
     layers = [part for part in half.modules() if isinstance(part, nn.Linear | nn.LSTMCell)]
-    # A single row is no matrix: it is faster as it is.
-    left = [part for part in layers if isinstance(part, nn.LSTMCell) or part.out_features > 1]
+    # A single row or column is no matrix: it is faster as it is.
+    left = [part for part in layers if isinstance(part, nn.LSTMCell) or min(part.weight.shape) > 1]
     assert (not left) == has_fbgemm
     assert (half is decoder) != has_fbgemm
 

@@ -1,13 +1,16 @@
 """Hidden locations against a slow way: features replaced, one word and one mask at a time."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from captioning.data.vocab import PAD, START
-from captioning.network.decoder import Memory, State
+from captioning.network.decoder import State
 from captioning.network.fast import to_half_precision
 from captioning.network.occlusion import Words, drops, follow
+from tests.network.altered import see
 
 CAPTIONS = torch.tensor([[4, 6, 8, 9], [5, 12, PAD, PAD], [4, 5, 8, PAD]])  # (B, T)
 
@@ -19,7 +22,7 @@ def decoder(request, network):
 
 @pytest.fixture(scope="module")
 def features():
-    return torch.randn(3, 9, 2048, generator=torch.manual_seed(1)).relu()  # (B, L, C)
+    return 8 * torch.randn(3, 9, 2048, generator=torch.manual_seed(1)).relu()  # (B, L, C)
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +46,15 @@ def log_probability(decoder, features, tokens, mask, normalise=True):
 
     Without ``normalise`` only its logit.
     """
-    memory, state = decoder.start(features.unsqueeze(0))
+    features = features.unsqueeze(0)
+    memory, state = decoder.start(features)
     *before, last = [START, *tokens[:-1]]
     for token in before:
         _, _, state = decoder.step(torch.tensor([token]), memory, state)
-    altered = torch.where(mask.unsqueeze(-1), features.mean(dim=0), features).unsqueeze(0)
-    seen = Memory(altered, decoder.attention.key(altered))
+    altered = torch.where(mask.unsqueeze(-1), features.mean(dim=1), features)
+    seen = see(decoder, features, altered)
     output, _, _ = decoder.step(torch.tensor([last]), seen, state)
-    logits = decoder.vocabulary(output)[0]
+    logits = decoder.logits(output, seen.nouns)[0]
     return float((logits.log_softmax(-1) if normalise else logits)[tokens[-1]])
 
 
@@ -78,9 +82,9 @@ def test_words_are_followed_with_the_state_before_them(decoder, features):
     with torch.no_grad():
         for row in range(len(words.word)):
             one = Words(*(column[row : row + 1] for column in words))
-            own = Memory(*(part[one.photograph] for part in memory))
+            own = memory.take(one.photograph)
             output, alphas, _ = decoder.step(one.last, own, State(one.hidden, one.cell))
-            logits = decoder.vocabulary(output)[0]
+            logits = decoder.logits(output, own.nouns)[0]
             assert_close(logits[one.word], one.score, atol=2e-3, rtol=0)
             said = logits.log_softmax(-1)[one.word]
             assert_close(said, one.score - one.competition, atol=2e-3, rtol=0)
@@ -109,6 +113,28 @@ def test_without_competition_a_word_loses_its_own_score(decoder, features, masks
     assert_close(lost, expected, atol=4e-3, rtol=0)
 
 
+def test_a_copied_word_loses_what_the_classifier_is_less_sure_of(network, features, masks):
+    """A word that is copied alone, by a decoder that reads nothing else of the photograph."""
+    decoder = deepcopy(network.decoder)
+    with torch.no_grad():
+        decoder.copy.query.weight.zero_()
+        decoder.copy.query.bias.zero_()
+        decoder.copy.trust.weight.fill_(1.0)
+        decoder.copy.trust.bias.fill_(30.0)  # what is written does not count any more
+        memory, state = decoder.start(features)
+        captions = memory.nouns[:, :1]  # (B, 1), the likeliest noun
+        words = follow(decoder, memory, state, captions, captions != PAD)
+        lost = drops(decoder, memory, words, masks, competition=0.0)
+        for photograph, mask in ((p, m) for p in range(3) for m in range(7)):
+            own = features[photograph : photograph + 1]
+            altered = torch.where(masks[mask].unsqueeze(-1), own.mean(dim=1), own)
+            seen = see(decoder, own, altered)
+            expected = memory.confidence[photograph, 0] - seen.confidence[0, 0]
+            assert_close(lost[photograph, mask], expected, atol=2e-4, rtol=0)
+    assert lost.abs().max() > 0.1  # there is something to compare
+    assert_close(lost[:, 1], torch.zeros(3), atol=2e-4, rtol=0)  # the mean stays the mean
+
+
 def test_nothing_is_lost_where_nothing_is_hidden(decoder, features, masks):
     memory, words = follow_all(decoder, features)
     with torch.no_grad():
@@ -135,13 +161,13 @@ def test_many_words_are_computed_in_parts(decoder, features, masks, monkeypatch)
 
 def test_several_contexts_of_a_word_are_read_as_each_alone(decoder):
     random = torch.manual_seed(3)
-    tokens = torch.tensor([4, 9])
     contexts = torch.randn(2, 5, 2048, generator=random)
     state = State(*(torch.randn(2, 40, generator=random) for _ in range(2)))
     with torch.no_grad():
-        outputs, new = decoder.read(tokens, contexts.flatten(0, 1), state)
+        embedded = decoder.embedding(torch.tensor([4, 9]))  # (N, E)
+        vectors, new = decoder.read(embedded, contexts.flatten(0, 1), state)
         for number in range(5):
-            alone, own = decoder.read(tokens, contexts[:, number], state)
-            assert_close(outputs.view(2, 5, -1)[:, number], alone, atol=1e-4, rtol=0)
+            alone, own = decoder.read(embedded, contexts[:, number], state)
+            assert_close(vectors.view(2, 5, -1)[:, number], alone, atol=1e-4, rtol=0)
             for part, expected in zip(new, own, strict=True):
                 assert_close(part.view(2, 5, -1)[:, number], expected, atol=1e-4, rtol=0)

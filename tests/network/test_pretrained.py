@@ -57,10 +57,19 @@ def broken_network(monkeypatch, no_cache):
     monkeypatch.setattr(torch.hub, "urlopen", answer)
 
 
-def assert_has_weights(encoder, resnet):
-    state = resnet.state_dict()
-    for name, value in encoder.stages.state_dict().items():
+def rounded(state):
+    """Weights as a checkpoint stores them."""
+    return {name: value.half().float() for name, value in state.items()}
+
+
+def assert_has_weights(first, resnet):
+    """An encoder and a classifier with the weights of torchvision's network, rounded."""
+    state = rounded(resnet.state_dict())
+    for name, value in first.encoder.stages.state_dict().items():
+        assert value.dtype == torch.float32
         assert torch.equal(value, state[name]), name
+    assert torch.equal(first.classifier.weight, state["fc.weight"])
+    assert torch.equal(first.classifier.bias, state["fc.bias"])
 
 
 def zeros_of(network):
@@ -75,12 +84,38 @@ def zeros_of(network):
 def test_a_file_gives_its_weights_to_either_kind_of_resnet(resnet, weights_file, stride_in_1x1):
     first = pretrained_encoder(weights_file, stride_in_1x1)
     assert first.stride_in_1x1 is stride_in_1x1
-    assert_has_weights(first.encoder, resnet)
+    assert_has_weights(first, resnet)
     expected = Encoder(stride_in_1x1)
-    expected.load_torchvision(resnet.state_dict())
+    expected.load_torchvision(rounded(resnet.state_dict()))
     images = torch.randn(1, 3, 64, 64, generator=torch.manual_seed(0))
     with torch.no_grad():
         assert torch.equal(first.encoder(images), expected(images))
+
+
+def test_the_classifier_of_the_mean_feature_is_that_of_the_network(resnet, weights_file):
+    first = pretrained_encoder(weights_file)
+    images = torch.randn(2, 3, 64, 64, generator=torch.manual_seed(0))
+    with torch.no_grad():
+        classes = first.classifier(first.encoder(images).mean(dim=1))  # (B, O)
+        copy = deepcopy(resnet)
+        copy.load_state_dict(rounded(resnet.state_dict()))
+        expected = copy(images)
+    assert_close(classes, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_the_weights_are_those_that_a_checkpoint_gives_back(
+    resnet, weights_file, checkpoint, tmp_path
+):
+    """So the encoder is the same before and after it is saved, whose features are cached."""
+    first = pretrained_encoder(weights_file)
+    encoder = {f"encoder.{name}": value for name, value in first.encoder.state_dict().items()}
+    assert not torch.equal(
+        encoder["encoder.stages.conv1.weight"], resnet.state_dict()["conv1.weight"]
+    )
+    path = tmp_path / "model.pth"
+    replace(checkpoint, weights={**checkpoint.weights, **encoder}).save(path)
+    loaded = Checkpoint.load(path).build().encoder
+    assert encoder_hash(loaded) == encoder_hash(first.encoder)
 
 
 def test_the_source_names_the_file_and_a_hash_of_its_tensors(weights_file, tmp_path):
@@ -99,14 +134,14 @@ def test_a_file_takes_precedence_over_everything_else(resnet, weights_file, monk
 
     monkeypatch.setattr(WeightsEnum, "get_state_dict", refuse)
     first = pretrained_encoder(weights_file, fallback=weights_file.with_name("missing.pth"))
-    assert_has_weights(first.encoder, resnet)
+    assert_has_weights(first, resnet)
 
 
 @pytest.mark.parametrize(
     "content",
     [
         *("text", "tensor", "numbered", "another model", "part", "reshaped", "sparse", "deeper"),
-        "checkpoint",
+        *("headless", "without a bias", "other classes", "other biases", "no tensor", "checkpoint"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(content, resnet, checkpoint_path, tmp_path):
@@ -127,6 +162,12 @@ def test_a_wrong_file_is_refused_by_name(content, resnet, checkpoint_path, tmp_p
             "reshaped": whole | {"conv1.weight": torch.zeros(64, 1, 7, 7)},
             "sparse": whole | {"bn1.bias": torch.zeros(64).to_sparse()},
             "deeper": zeros_of(deeper),
+            "headless": {n: value for n, value in whole.items() if not n.startswith("fc.")},
+            "without a bias": {n: value for n, value in whole.items() if n != "fc.bias"},
+            "other classes": whole
+            | {"fc.weight": torch.zeros(365, 2048), "fc.bias": torch.zeros(365)},
+            "other biases": whole | {"fc.bias": torch.zeros(7)},
+            "no tensor": whole | {"fc.bias": "text"},
         }[content]
         torch.save(value, path)
     with pytest.raises(PretrainedError) as caught:
@@ -134,6 +175,14 @@ def test_a_wrong_file_is_refused_by_name(content, resnet, checkpoint_path, tmp_p
     assert str(caught.value).startswith(f"{path}: ")
     assert "resnet50" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_the_classifier_says_so(resnet, tmp_path):
+    path = tmp_path / "headless.pth"
+    zeros = zeros_of(resnet)
+    torch.save({n: value for n, value in zeros.items() if not n.startswith("fc.")}, path)
+    with pytest.raises(PretrainedError, match=r"no classifier \(fc\) of ImageNet's 1,000 classes"):
+        pretrained_encoder(path)
 
 
 def test_zeros_of_the_right_shapes_are_accepted(resnet, tmp_path):
@@ -178,7 +227,7 @@ def test_without_a_file_torchvisions_weights_are_used(resnet, monkeypatch):
 
     monkeypatch.setattr(WeightsEnum, "get_state_dict", give)
     first = pretrained_encoder()
-    assert_has_weights(first.encoder, resnet)
+    assert_has_weights(first, resnet)
     assert not first.stride_in_1x1
     assert first.source == "torchvision ResNet50_Weights.IMAGENET1K_V2"
     assert requests == [(ResNet50_Weights.IMAGENET1K_V2, {"check_hash": True})]
@@ -198,6 +247,9 @@ def test_a_download_that_fails_falls_back_on_the_checkpoints_encoder(
     assert first.training_images == Checkpoint.load(checkpoint_path).training_images
     for name, value in first.encoder.stages.state_dict().items():
         assert_close(value, state[name].half().float(), rtol=0, atol=0)
+    kept = Checkpoint.load(checkpoint_path).weights
+    assert torch.equal(first.classifier.weight, kept["decoder.classifier.linear.weight"].float())
+    assert torch.equal(first.classifier.bias, kept["decoder.classifier.linear.bias"].float())
 
 
 @pytest.mark.parametrize("failure", ["no_network", "broken_network"])

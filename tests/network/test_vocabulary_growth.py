@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from captioning.data.vocab import UNK
+from captioning.data.vocab import START, UNK
 from captioning.network.vocabulary_growth import extend_vocabulary
 
 CAPTIONS = [["a", "red", "kite"], ["two", "kites", "and", "a", "kite"], ["a", "drone"]] * 2
@@ -48,6 +48,79 @@ def test_new_words_differ_and_are_the_same_every_time(checkpoint, larger):
     assert len({tuple(row.tolist()) for row in rows}) == len(rows)
     again = extend_vocabulary(checkpoint, CAPTIONS, min_count=2)
     assert all(torch.equal(larger.weights[name], again.weights[name]) for name in larger.weights)
+
+
+def test_the_nouns_of_the_classes_stay_the_same_words(checkpoint, larger):
+    before, after = (each.build().decoder.classifier.nouns for each in (checkpoint, larger))
+    assert torch.equal(after, before)
+    assert after.dtype == torch.long
+
+
+# Manners ----------------------------------------------------------------------------------------
+
+ROWS = ("decoder.embedding.weight", "decoder.vocabulary.weight")
+
+
+@pytest.fixture(scope="module")
+def mannered(checkpoint):
+    """With two new manners beside the new words."""
+    starts = [["<web>"] * 2, ["<news>"] * 2]
+    return extend_vocabulary(checkpoint, [*CAPTIONS, *starts], min_count=2)
+
+
+def new_rows(extended, name, words):
+    return extended.weights[name][[extended.vocabulary.ids[word] for word in words]].float()
+
+
+def test_a_new_manner_starts_as_the_default_one_and_a_new_word_as_an_unknown_one(
+    checkpoint, mannered
+):
+    assert mannered.vocabulary.manners == ("news", "web")
+    assert {"kite", "kites"} <= set(mannered.vocabulary.words)
+    for name in ROWS:
+        known = checkpoint.weights[name].float()
+        for words, like, other in ((("<web>", "<news>"), START, UNK), (("kite",), UNK, START)):
+            rows = new_rows(mannered, name, words)
+            near, far = ((rows - known[index]).norm(dim=1) for index in (like, other))
+            assert (near < 0.5 * far).all()
+            assert (near > 0).all()
+
+
+def test_a_new_manner_is_as_unlikely_to_be_written_as_the_default_one(checkpoint, mannered):
+    bias = mannered.weights["decoder.vocabulary.bias"].float()
+    known = checkpoint.weights["decoder.vocabulary.bias"].float()
+    ids = mannered.vocabulary.ids
+    assert bias[[ids["<web>"], ids["<news>"]]].tolist() == [float(known[START])] * 2
+    words = mannered.vocabulary.words[len(checkpoint.vocabulary) :]
+    added = [word for word in words if not word.startswith("<")]
+    together = bias[[ids[word] for word in added]].exp().sum().log()
+    assert_close(together, known[UNK])  # manners take no share of the unknown word's
+
+
+def test_manners_alone_can_be_added(checkpoint):
+    extended = extend_vocabulary(checkpoint, [["<web>"] * 5], min_count=5)
+    assert extended.vocabulary.words == (*checkpoint.vocabulary.words, "<web>")
+    for name, rows in ((name, extended.weights[name].float()) for name in ROWS):
+        assert torch.equal(rows[:-1], checkpoint.weights[name].float())
+    network = extended.build()
+    assert network.decoder.embedding.weight.shape[0] == len(extended.vocabulary)
+
+
+def test_captions_begin_alike_in_a_new_manner_and_in_the_default_one(checkpoint, pixels):
+    """Up to the noise that makes new words differ."""
+    network = extend_vocabulary(checkpoint, [["<web>"] * 5], min_count=5).build()
+    with torch.inference_mode():
+        features = network.encoder(pixels)
+        default, web, dog = (
+            network.decoder(features, torch.full((8, 1), token))[0][:, 0].softmax(dim=-1)
+            for token in (START, len(checkpoint.vocabulary), 6)
+        )
+    assert float((web - default).abs().sum(dim=1).mean()) < 0.5 * float(
+        (dog - default).abs().sum(dim=1).mean()
+    )
+
+
+# The rest ---------------------------------------------------------------------------------------
 
 
 def test_captions_without_a_new_word_change_nothing(checkpoint):
