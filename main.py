@@ -30,28 +30,50 @@ RECIPE = Recipe(
     dropout=0.5,
     decoding=DecodeConfig(beam=4, length_penalty=0.8, max_words=30),
     blend=0.25,  # nearer to the reinforced weights, captions become repetitive
+    language=TrainConfig(
+        epochs=1,
+        batch_size=128,
+        learning_rate=2e-3,
+        precision="auto",
+        seed=6,
+    ),
     decoder=TrainConfig(
-        epochs=10,
+        epochs=2,
         batch_size=32,
         learning_rate=1e-3,
+        guidance=0.3,
+        detection=0.01,
         precision="auto",
         seed=1,
     ),
     finetune=TrainConfig(
-        epochs=3,
-        batch_size=16,
-        learning_rate=2e-4,
-        encoder_learning_rate=5e-5,
-        attention_penalty=0.1,  # the first stage spread the attention; this lets it concentrate
+        epochs=4,
+        batch_size=32,
+        learning_rate=1e-3,
+        encoder_learning_rate=1e-4,
+        frozen_layers=1,
+        warmup=0.1,
+        captions_per_photo=2,
+        entropy=0.02,
+        guidance=0.3,
+        detection=0.01,
+        distillation=0.5,
+        train_size=160,  # half the pixels, half the time
+        crop=0.6,
+        flip=0.5,
+        jitter=0.2,
         precision="auto",
         seed=2,
     ),
     refine=TrainConfig(
-        epochs=9,
+        epochs=6,
         batch_size=20,
         learning_rate=2e-4,
-        encoder_learning_rate=1e-4,
-        attention_penalty=0.0,
+        encoder_learning_rate=5e-5,
+        guidance=0.3,
+        detection=0.01,
+        distillation=0.5,
+        other_manners=0.3,
         crop=0.7,
         flip=0.5,
         jitter=0.2,
@@ -62,9 +84,10 @@ RECIPE = Recipe(
         epochs=3,
         batch_size=32,
         learning_rate=2e-4,
-        attention_penalty=0.0,
+        other_manners=0.3,
         samples=5,
-        cross_entropy=0.0,
+        cross_entropy=0.2,
+        guidance=0.3,
         precision="auto",
         seed=4,
     ),
@@ -72,7 +95,6 @@ RECIPE = Recipe(
         epochs=10,
         batch_size=16,
         learning_rate=5e-4,
-        attention_penalty=0.0,
         precision="auto",
         seed=5,
     ),
@@ -93,10 +115,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all flags."""
     parser = argparse.ArgumentParser(
         prog="main.py",
-        description="Train the captioner: first the decoder on features of a frozen ResNet-50, "
-        "then both together, last the decoder with the CIDEr-D of its captions as the reward. The "
-        "best epoch by CIDEr-D is saved in runs/NAME, metrics and curves in results. An "
-        "interrupted run resumes with the same command.",
+        description="Train the captioner: first the decoder, on text where there is any and on "
+        "features of a frozen ResNet-50, then both together, last the decoder with the CIDEr-D of "
+        "its captions as the reward. The best epoch by CIDEr-D is saved in runs/NAME, metrics and "
+        "curves in results. An interrupted run resumes with the same command.",
     )
     add_data_flags(parser)
     add_reading_flags(parser)
@@ -141,6 +163,13 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
         "have, with --init your own too",
     )
     add(
+        "--default-manner",
+        type=Path,
+        metavar="FILE",
+        help="names of photographs whose captions are in the default manner, whatever --manner "
+        "says, one a line",
+    )
+    add(
         "--leave-out",
         type=Path,
         metavar="FILE",
@@ -151,6 +180,12 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
 def add_reading_flags(parser: argparse.ArgumentParser) -> None:
     """How the data is read."""
     add = parser.add_argument_group("reading").add_argument
+    add(
+        "--data-terms",
+        type=Path,
+        metavar="FILE",
+        help="where the data come from and on what terms, a paragraph each, for the model card",
+    )
     add("--skip-bad", action="store_true", help="skip bad rows and missing photographs")
     add(
         "--limit",

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 
 import main
+from captioning.data.class_nouns import class_nouns
 from captioning.data.splits import hashed_split, name_hash
 from captioning.inference.captioner import Captioner
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
-from captioning.training import fit, pipeline, reading, stages, starts
+from captioning.training import fit, novelty, pipeline, reading, stages, starts
 from captioning.training.flags import TrainingFlags
 from captioning.training.recipe import BLEND, SETTINGS, STAGES
 
@@ -24,8 +25,13 @@ ROOT = Path(__file__).resolve().parent.parent
 OWN_FLAGS = {
     *("captions", "images", "skip_bad", "limit", "name", "restart", "stage", "encoder_weights"),
     *("stride_in_1x1", "encoder_source", "cache", "control", "workers", "device", "install"),
-    *("init", "resume", "save_every", "text", "manner", "leave_out"),
+    *("init", "resume", "save_every", "text", "manner", "default_manner"),
+    *("leave_out", "data_terms"),
 }
+
+
+TRAINED = STAGES[1:]  # without text
+OWN_WORDS = {"a", "man", "rides", "horse", "0", "1", "fast"}  # of the captions below
 
 
 def flag(name):
@@ -77,6 +83,7 @@ class Workspace:
         self.write_captions(self.names)
         torch.save(weights, folder / "resnet50.pth")
         sizes = {"image_size": 64, "embedding_dim": 8, "attention_dim": 6, "decoder_dim": 7}
+        sizes |= {"train_size": 48}
         options = {"min_count": 2, "batch_size": 4, "epochs": 1, "precision": "float32", "beam": 2}
         self.recipe = [str(x) for k, v in (sizes | options).items() for x in (flag(k), v)]
 
@@ -112,7 +119,7 @@ class Workspace:
 
     def adapt(self, *arguments):
         """The exit status of main.py --init with other captions of the same photographs."""
-        rows = [f"{name},A zebra rides kite {k} .\n" for name in self.names for k in range(2)]
+        rows = [f"{name},A unicorn rides kite {k} .\n" for name in self.names for k in range(2)]
         (self.folder / "mine.csv").write_text("image,caption\n" + "".join(rows))
         start = ["--init", "runs/small/best.pth", "--captions", "mine.csv", "--images", "photos"]
         options = ["--min-count", "2", "--batch-size", "4", "--epochs", "1", "--device", "cpu"]
@@ -170,7 +177,7 @@ def test_a_run_leaves_the_model_that_ships_alone(trained):
 
 def test_each_epoch_has_a_record_with_all_figures(trained):
     lines = trained[0].metrics()
-    assert [(line["stage"], line["epoch"]) for line in lines] == [(s, 1) for s in STAGES]
+    assert [(line["stage"], line["epoch"]) for line in lines] == [(s, 1) for s in TRAINED]
     promised = {"loss", "accuracy", "accuracy top-5", "F1 macro", "F1 weighted", "caption F1"}
     promised |= {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr-D", "ROUGE-L"}
     for line in lines:
@@ -184,7 +191,8 @@ def test_the_checkpoint_says_how_it_was_made(trained):
     made = Checkpoint.load(workspace.folder / "runs" / "small" / "finetune.pth")
     assert made.images.size == 64
     assert (made.model.embedding_dim, made.model.attention_dim, made.model.decoder_dim) == (8, 6, 7)
-    assert set(made.vocabulary.words[4:]) == {"a", "man", "rides", "horse", "0", "1", "fast"}
+    assert set(made.vocabulary.words[4:]) == OWN_WORDS | set(class_nouns())
+    assert made.model.classes == 1000
     training = [name for name in workspace.names if hashed_split(name) == "train"]
     seen = {entry.partition(":")[0] for entry in made.training_images}
     assert seen == {name_hash(name) for name in training}
@@ -196,14 +204,36 @@ def test_the_checkpoint_says_how_it_was_made(trained):
         assert stage["command"].startswith("python main.py --captions captions.txt --images photos")
 
 
-def test_the_encoder_learns_where_the_recipe_says_so(trained, resnet):
-    name = "layer4.2.conv3.weight"
-    before = resnet.state_dict()[name].half()
-    for stage in STAGES:
-        weights = Checkpoint.load(trained[0].folder / "runs" / "small" / f"{stage}.pth").weights
-        after = weights[f"encoder.stages.{name}"]
+@pytest.mark.parametrize(
+    ("name", "original"),
+    [
+        ("encoder.stages.layer4.2.conv3.weight", "layer4.2.conv3.weight"),
+        ("decoder.classifier.linear.weight", "fc.weight"),
+    ],
+)
+def test_the_encoder_learns_where_the_recipe_says_so(trained, resnet, name, original):
+    before = resnet.state_dict()[original].half()
+    for stage in TRAINED:
+        after = load(trained[0], "small", stage).weights[name]
         assert torch.equal(after, before) == (stage in ("decoder", "reinforce"))
         before = after
+
+
+def test_the_encoders_first_layers_stay_as_they_were_where_the_recipe_says_so(trained, resnet):
+    frozen = main.RECIPE.finetune.frozen_layers
+    weights = load(trained[0], "small", "finetune").weights
+    for layer in range(1, 5):
+        name = f"layer{layer}.1.conv2.weight"
+        same = torch.equal(weights[f"encoder.stages.{name}"], resnet.state_dict()[name].half())
+        assert same == (layer <= frozen)
+
+
+@pytest.mark.parametrize("stage", ["decoder", "finetune", "reinforce", "blend", "best"])
+def test_every_class_keeps_its_noun(trained, stage):
+    made = load(trained[0], "small", stage)
+    nouns = made.weights["decoder.classifier.nouns"]
+    assert nouns.dtype == torch.long
+    assert tuple(made.vocabulary.decode(nouns.tolist())) == class_nouns()
 
 
 def test_the_blend_lies_between_the_last_two_stages_and_says_so(trained):
@@ -223,12 +253,12 @@ def test_the_blend_lies_between_the_last_two_stages_and_says_so(trained):
 def test_the_best_stage_is_the_result_and_can_caption(trained):
     workspace, _ = trained
     folder = workspace.folder / "runs" / "small"
-    names = ("best", *STAGES, BLEND)
+    names = ("best", *TRAINED, BLEND)
     best, *stages = (Checkpoint.load(folder / f"{name}.pth") for name in names)
     figures = [stage.figures["CIDEr-D"] for stage in stages]
     assert best.figures["CIDEr-D"] == max(figures)
     caption = Captioner.load(folder / "best.pth")(workspace.folder / "photos" / workspace.names[0])
-    assert set(caption.words) <= {"a", "man", "rides", "horse", "0", "1", "fast"}
+    assert set(caption.words) <= OWN_WORDS | set(class_nouns())
 
 
 def test_repeating_a_command_trains_nothing_and_installs_only_by_flag(trained, monkeypatch):
@@ -243,6 +273,17 @@ def test_repeating_a_command_trains_nothing_and_installs_only_by_flag(trained, m
     installed = Checkpoint.load(workspace.folder / "model" / SHIPPED_MODEL.name)
     assert installed.figures == Checkpoint.load(workspace.folder / "runs/small/best.pth").figures
     shutil.rmtree(workspace.folder / "model")
+
+
+def test_the_result_notices_unusual_pictures_where_photographs_are_not_too_few(
+    trained, monkeypatch
+):
+    workspace, _ = trained
+    assert load(workspace, "small").novelty is None
+    monkeypatch.setattr(novelty, "FEWEST", 2)
+    assert workspace.run() == 0
+    assert load(workspace, "small").novelty is not None
+    assert load(workspace, "small", "refine").novelty is None
 
 
 def test_repeating_an_earlier_stage_keeps_the_best_of_the_later_ones(trained):
@@ -296,9 +337,9 @@ def test_a_trained_model_continues_on_other_captions(trained, capsys):
     workspace, _ = trained
     before = Checkpoint.load(workspace.folder / "runs" / "small" / "best.pth")
     assert workspace.adapt() == 0
-    assert "2 new words" in capsys.readouterr().out
+    assert "2 new words added" in capsys.readouterr().out
     after = Checkpoint.load(workspace.folder / "runs" / "adapted" / "best.pth")
-    assert after.vocabulary.words == (*before.vocabulary.words, "kite", "zebra")
+    assert after.vocabulary.words == (*before.vocabulary.words, "kite", "unicorn")
     assert [stage["stage"] for stage in after.provenance["stages"]][-1] == "adapt"
     assert after.provenance["stages"][:-1] == before.provenance["stages"]
     assert after.training_images >= before.training_images
@@ -306,7 +347,7 @@ def test_a_trained_model_continues_on_other_captions(trained, capsys):
         if name.startswith("encoder"):
             assert torch.equal(after.weights[name], weight)
     assert Captioner.load(workspace.folder / "runs" / "adapted" / "best.pth").vocabulary.ids[
-        "zebra"
+        "unicorn"
     ]
 
 
@@ -317,9 +358,11 @@ def test_a_trained_model_continues_on_other_captions(trained, capsys):
         (["--encoder-weights", "resnet50.pth"], "--init trains its own stage"),
         (["--decoder-dim", "9"], "differ from the trained model's: decoder_dim;"),
         (["--init", "nowhere.pth"], "no such model file"),
+        (["--init", "old.pth"], "of an older network, and this program reads version 2; train"),
     ],
 )
 def test_flags_that_do_not_fit_a_trained_model_are_refused(trained, capsys, arguments, message):
+    torch.save({"format": "captioning checkpoint", "version": 1}, trained[0].folder / "old.pth")
     assert trained[0].adapt(*arguments) == 1
     assert message in complaint(capsys)
 
@@ -359,14 +402,14 @@ def train_with_scores(workspace, scores, *arguments):
 
 
 def test_a_stage_that_loses_by_the_same_search_cannot_win_by_another(workspace, capsys):
-    """Four stages and the blend, which is worse than the fourth stage."""
+    """Four stages and the blend, which is worse than the last stage."""
     searches = train_with_scores(workspace, [1.0, 2.0, 3.0, 9.0, 5.0], "--name", "search")
     folder = workspace.folder / "runs" / "search"
     best = Checkpoint.load(folder / "best.pth")
-    assert [stage["stage"] for stage in best.provenance["stages"]] == list(STAGES)
+    assert [stage["stage"] for stage in best.provenance["stages"]] == list(TRAINED)
     assert len(searches) == 5
     assert set(searches) == {best.decoding} == {replace(main.RECIPE.decoding, beam=2)}
-    for name in (*STAGES, BLEND):
+    for name in (*TRAINED, BLEND):
         assert Checkpoint.load(folder / f"{name}.pth").decoding == best.decoding
 
     # The same checkpoints, as if an earlier version had scored them by another search.
@@ -442,17 +485,23 @@ def united(workspace):
             pixels = random.integers(0, 256, (6, 9, 3), dtype=np.uint8)
             path = folder / data_set / "photos" / f"{prefix}{name}"
             Image.fromarray(pixels).resize((90, 60)).save(path)
-            rows[data_set].append(f"{prefix}{name},A zebra {data_set} .\n")
+            rows[data_set].append(f"{prefix}{name},A unicorn {data_set} .\n")
     sets = ["--captions", "captions.txt", "--images", "photos"]
     for data_set, lines in rows.items():
         (folder / data_set / "captions.txt").write_text("image,caption\n" + "".join(lines * 2))
-        sets += ["--captions", f"{data_set}/captions.txt", "--images", f"{data_set}/photos"]
-    (folder / "text.txt").write_text("A teapot teapot .\n")
+        sets += pair(data_set)
+    (folder / "text.txt").write_text("A gnome gnome .\nA man rides horse .\nA zebra .\n")
+    (folder / "terms.txt").write_text("Home: mine.\n\nWeb: only\nto look at.\n")
     options = [*sets, "--text", "text.txt", "--manner", "web_*=web", "--name", "united"]
-    for stage in ("decoder", "finetune"):
+    options += ["--data-terms", "terms.txt"]
+    for stage in ("language", "decoder", "finetune"):
         assert workspace.run("--stage", stage, *options) == 0
     yield workspace
     shutil.rmtree(folder / "runs" / "united")
+
+
+def pair(name):
+    return ["--captions", f"{name}/captions.txt", "--images", f"{name}/photos"]
 
 
 def load(workspace, run, name="best"):
@@ -462,27 +511,58 @@ def load(workspace, run, name="best"):
 def test_the_union_is_trained_on_and_recorded(united):
     made = load(united, "united")
     words = set(made.vocabulary.words)
-    assert {"zebra", "again", "web", "horse", "teapot", "<web>"} <= words
+    assert {"unicorn", "again", "web", "horse", "gnome", "<web>"} <= words
     assert made.vocabulary.manners == ("web",)
     training = [name for name in united.names if hashed_split(name) == "train"]
     web = [f"web_{name}" for name in united.names if hashed_split(f"web_{name}") == "train"]
     names = [name_hash(name) for name in [*training, *training, *web]]
     assert sorted(entry.partition(":")[0] for entry in made.training_images) == sorted(names)
     assert "; again: a split" in made.provenance["data"]
-    assert made.provenance["data"].endswith("; text: 1 caption")
+    assert made.provenance["data"].endswith("; text: 3 captions")
+    assert made.terms == ("Home: mine.", "Web: only to look at.")
+
+
+def test_the_decoder_starts_from_what_it_has_learned_from_text(united):
+    made = [load(united, "united", stage) for stage in ("language", "decoder", "finetune")]
+    stages = [stage["stage"] for stage in made[2].provenance["stages"]]
+    assert stages == ["language", "decoder", "finetune"]
+    assert made[0].provenance["stages"] == made[2].provenance["stages"][:1]
+    assert list(made[0].figures) == ["loss"]
+    assert made[0].vocabulary == made[1].vocabulary
+    # Of a single step of training each, which changes no weight by more than its learning rate.
+    name = "decoder.vocabulary.weight"
+    first, second = (each.weights[name].float() for each in made[:2])
+    assert float((first - second).abs().mean()) < 0.1 * float(first.abs().mean())
+    for part in ("encoder.stages.conv1.weight", "decoder.classifier.linear.weight"):
+        assert torch.equal(made[0].weights[part], made[1].weights[part])
 
 
 def test_each_epoch_is_scored_on_the_other_sets_too(united):
     path = united.folder / "results" / "metrics" / "united.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["stage"] for line in lines] == ["decoder", "finetune"]
-    for line in lines:
+    assert [line["stage"] for line in lines] == ["language", "decoder", "finetune"]
+    assert list(lines[0]["dev"]) == ["loss"]
+    assert "others" not in lines[0]
+    for line in lines[1:]:
         assert list(line["others"]) == ["again", "web, web"]
         for figures in line["others"].values():
             assert set(figures) == set(line["dev"])
             assert np.isfinite(list(figures.values())).all()
             assert figures != line["dev"]
     assert (united.folder / "results" / "plots" / "united.png").exists()
+
+
+def test_a_language_model_of_other_text_is_not_resumed(united, capsys):
+    # The same words, so that the network to start from is the same.
+    lines = (united.folder / "text.txt").read_text().splitlines(keepends=True)
+    (united.folder / "other.txt").write_text("".join(reversed(lines)))
+    sets = [word for name in ("again", "web") for word in pair(name)]
+    options = ["--captions", "captions.txt", "--images", "photos", *sets, "--name", "united"]
+    options += ["--manner", "web_*=web", "--stage", "language"]
+    capsys.readouterr()
+    assert united.run(*options, "--text", "other.txt") == 1
+    assert "--restart" in complaint(capsys)
+    assert united.run(*options, "--text", "text.txt") == 0
 
 
 def test_a_later_stage_on_the_first_set_alone_competes_with_the_union(united, capsys):
@@ -509,11 +589,13 @@ def test_captions_of_ones_own_have_the_default_manner_unless_told_otherwise(trai
     assert "2 new words added" in capsys.readouterr().out
     assert load(workspace, "plain").vocabulary.manners == ()
     assert workspace.adapt("--name", "mannered", "--manner", "*=mine") == 0
-    assert "2 new words added to its 11; new manner: mine\n" in capsys.readouterr().out
+    known = len(load(workspace, "small").vocabulary)
+    printed = capsys.readouterr().out
+    assert f"2 new words added to its {known}; new manner: mine\n" in printed
     assert load(workspace, "mannered").vocabulary.manners == ("mine",)
     again = ["--init", "runs/mannered/best.pth", "--name", "again", "--manner", "*=mine"]
     assert workspace.adapt(*again) == 0
-    assert "; 0 new words added to its 14\n" in capsys.readouterr().out
+    assert f"; 0 new words added to its {known + 3}\n" in capsys.readouterr().out
 
 
 # Bad input --------------------------------------------------------------------------------------
@@ -554,15 +636,27 @@ def complaint(capsys):
         (["--text", "empty.txt"], ["empty.txt", "the text file is empty"]),
         (["--text", "resnet50.pth"], ["resnet50.pth", "not UTF-8 text"]),
         (["--text", "empty.txt", "--captions", "none.csv"], ["text alone trains no captioner"]),
+        (
+            ["--text", "one.txt"],
+            ["one.txt", "two captions at least", "add text, or leave out --text"],
+        ),
+        (["--stage", "language"], ["--stage language needs --text"]),
         (["--manner", "web"], ["--manner must be GLOB=NAME"]),
         (["--manner", "web_*=web"], ["no photograph has a name like 'web_*'"]),
         (["--leave-out", "none.txt"], ["none.txt", "no such list of names"]),
         (["--leave-out", "captions.txt"], ["captions.txt", "names no photograph of the data"]),
+        (["--data-terms", "none.txt"], ["none.txt", "no such text file"]),
+        (["--data-terms", "empty.txt"], ["empty.txt", "the text file is empty"]),
         (["--encoder-weights", "none.pth"], ["none.pth", "no such file"]),
         (["--encoder-weights", "captions.txt"], ["captions.txt", "not a state dict"]),
         (["--stage", "finetune", "--name", "new"], ["runs/new/decoder.pth", "no such model file"]),
         (["--stage", "reinforce", "--name", "new"], ["runs/new/refine.pth", "no such model file"]),
         (["--control", "blind"], ["--control", "--stage decoder"]),
+        (["--other-manners", 1.5], ["other_manners must be in [0, 1]"]),
+        (["--captions-per-photo", -1], ["captions_per_photo must be at least 0"]),
+        (["--train-size", -1], ["train_size must be at least 0"]),
+        (["--frozen-layers", 5], ["frozen_layers must be from 0 to 4"]),
+        (["--guidance", "nan"], ["guidance must be at least 0"]),
         (["--samples", 1], ["samples must be 0 or at least 2"]),
         (["--seed", 10**10], ["seed must be within"]),
         (["--workers", -1], ["--workers must be at least 0"]),
@@ -582,6 +676,7 @@ def complaint(capsys):
 )
 def test_bad_input_gets_one_sentence(workspace, capsys, arguments, parts):
     (workspace.folder / "empty.txt").touch()
+    (workspace.folder / "one.txt").write_text("A man rides .\n")
     workspace.write_captions(["gone.png", *workspace.names], "missing.txt")
     training = [name for name in workspace.names if hashed_split(name) == "train"]
     workspace.write_captions(training, "train.txt")

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,12 +12,16 @@ from captioning.data.caption_files import Photograph
 from captioning.data.images import ImageConfig, load_image
 from captioning.data.vocab import END, PAD, Vocabulary, swap_sides
 
+Value = TypeVar("Value")
+_SORTED_AT_ONCE = 32  # batches: enough for similar lengths, few enough to stay random
+
 
 class Item(NamedTuple):
     """What a dataset yields for one photograph."""
 
     visual: Tensor  # pixels (3, H, W) or features (L, C)
     captions: list[list[int]]  # ids with the start token, and <end> unless cut
+    classes: Tensor | None = None  # (O,), log-probabilities of a classifier's classes
 
 
 class Batch(NamedTuple):
@@ -26,6 +30,7 @@ class Batch(NamedTuple):
     visual: Tensor  # pixels (B, 3, H, W) or features (B, L, C)
     inputs: Tensor  # (N, T), from the start token on
     targets: Tensor  # (N, T), the token after each input; <pad> where there is none
+    classes: Tensor | None = None  # (B, O), log-probabilities of a classifier's classes
 
 
 def encode_caption(
@@ -53,6 +58,9 @@ class View(NamedTuple):
 class CaptionDataset(Dataset[Item]):
     """Photographs with encoded captions; ``visual(index)`` gives pixels or features.
 
+    ``classes(index)`` may give what a classifier says of the photograph (O,). Of each photograph's
+    captions ``sampled`` are drawn by torch's global generator every time; 0 for all.
+
     Where it gives a ``View`` that is mirrored, the captions have left and right swapped. Captions
     start with the token of their photograph's manner and are cut to ``max_words``, see
     ``encode_caption``; None for no limit.
@@ -64,6 +72,8 @@ class CaptionDataset(Dataset[Item]):
         vocabulary: Vocabulary,
         visual: Callable[[int], Tensor | View],
         max_words: int | None,
+        classes: Callable[[int], Tensor] | None = None,
+        sampled: int = 0,
     ) -> None:
         def encode(change: Callable[[list[str]], list[str]]) -> list[list[list[int]]]:
             return [
@@ -74,17 +84,23 @@ class CaptionDataset(Dataset[Item]):
                 for photograph in photographs
             ]
 
-        self.visual = visual
+        self.visual, self.classes, self.sampled = visual, classes, sampled
         self.captions, self.mirrored = encode(list), encode(swap_sides)
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def __getitem__(self, index: int) -> Item:
-        view = self.visual(index)
+        view, classes = self.visual(index), self.classes and self.classes(index)
         if isinstance(view, Tensor):
-            return Item(view, self.captions[index])
-        return Item(view.pixels, (self.mirrored if view.mirrored else self.captions)[index])
+            return Item(view, self._sample(self.captions[index]), classes)
+        captions = self.mirrored if view.mirrored else self.captions
+        return Item(view.pixels, self._sample(captions[index]), classes)
+
+    def _sample(self, captions: list[list[int]]) -> list[list[int]]:
+        if not 0 < self.sampled < len(captions):
+            return captions
+        return [captions[i] for i in torch.randperm(len(captions))[: self.sampled].tolist()]
 
 
 class Pixels:
@@ -107,7 +123,9 @@ def collate(items: Sequence[Item]) -> Batch:
             tokens[row, column, : len(ids)] = torch.tensor(ids)
     tokens = tokens.flatten(0, 1)  # (N, T + 1)
     visual = torch.stack([item.visual for item in items])
-    return Batch(visual, tokens[:, :-1], tokens[:, 1:])
+    known = [item.classes for item in items if item.classes is not None]
+    classes = torch.stack(known) if known else None
+    return Batch(visual, tokens[:, :-1], tokens[:, 1:], classes)
 
 
 def batches(
@@ -116,23 +134,41 @@ def batches(
     shuffle_seed: int | None = None,
     workers: int = 0,
     skip: int = 0,
+    chosen: Sequence[int] | None = None,
 ) -> DataLoader[Item]:
     """Batches of ``batch_size`` photographs, without the first ``skip`` batches.
 
-    They are in order, or shuffled by the seed, on which augmentation then depends too.
+    Of the photographs ``chosen`` by their indices; None for all. They are in order, or shuffled by
+    the seed, on which augmentation then depends too.
     """
-    count = len(dataset)  # type: ignore[arg-type]
-    order = list(range(count))
+    order = list(range(len(dataset)) if chosen is None else chosen)  # type: ignore[arg-type]
     if shuffle_seed is not None:
-        generator = torch.Generator().manual_seed(shuffle_seed)
-        order = torch.randperm(count, generator=generator).tolist()
+        order = _shuffled(order, shuffle_seed)
         dataset = _SeededItems(dataset, shuffle_seed)
+    groups = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return _loader(dataset, groups[skip:], workers)
+
+
+def batches_by_length(
+    dataset: Dataset[Item], lengths: Sequence[int], batch_size: int, shuffle_seed: int, skip: int
+) -> DataLoader[Item]:
+    """Shuffled batches of items of similar ``lengths``, which need little padding."""
+    order, size = _shuffled(range(len(lengths)), shuffle_seed), _SORTED_AT_ONCE * batch_size
+    parts = [order[start : start + size] for start in range(0, len(order), size)]
+    order = [item for part in parts for item in sorted(part, key=lengths.__getitem__)]
+    groups = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return _loader(_SeededItems(dataset, shuffle_seed), _shuffled(groups, shuffle_seed)[skip:], 0)
+
+
+def _shuffled(items: Sequence[Value], seed: int) -> list[Value]:
+    generator = torch.Generator().manual_seed(seed)
+    return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]
+
+
+def _loader(dataset: Dataset[Item], groups: Sequence[list[int]], workers: int) -> DataLoader[Item]:
     return DataLoader(
         dataset,
-        batch_sampler=[
-            order[start : start + batch_size]
-            for start in range(skip * batch_size, count, batch_size)
-        ],
+        batch_sampler=groups,
         collate_fn=collate,
         num_workers=workers,
         worker_init_fn=_ignore_interrupts,

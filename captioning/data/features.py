@@ -18,13 +18,13 @@ from captioning.files import write_atomically
 
 
 class Features:
-    """Reads the cached features of an index (L, C), float16."""
+    """Reads what is cached of an index: features (L, C) or anything else, float16."""
 
     def __init__(self, cached: NDArray[np.float16]) -> None:
         self.cached = cached
 
     def __call__(self, index: int) -> Tensor:
-        return torch.from_numpy(np.array(self.cached[index]))  # a copy: (L, C)
+        return torch.from_numpy(np.array(self.cached[index]))  # a copy
 
 
 def cached_features(
@@ -37,7 +37,8 @@ def cached_features(
 ) -> NDArray[np.float16]:
     """Features (M, L, C) of M photographs, float16 and memory-mapped, computed once.
 
-    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C). The file is named by a hash of
+    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C), or into anything else that has a
+    row for each photograph. The file is named by a hash of
     ``weights_hash``, the image settings and the photographs' names and sizes. Rows that an
     interrupted run had finished are not computed again; a file that is damaged, or is not a cache
     of these photographs, is made anew.

@@ -1,6 +1,6 @@
 """Which photographs have captions in a manner of their own, told by the photographs' names."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -35,11 +35,14 @@ class MannerRule(NamedTuple):
 
 
 def set_manners(
-    photographs: Sequence[_Photographs], rules: Sequence[MannerRule]
+    photographs: Sequence[_Photographs],
+    rules: Sequence[MannerRule],
+    default: Container[str] = (),
 ) -> list[_Photographs]:
     """The photographs of each set, each with the manner of the first rule that applies to its name.
 
-    Raises SettingError for a rule that applies to no photograph of any set.
+    Those whose names are in ``default`` have the default manner whatever the rules say. Raises
+    SettingError for a rule that applies to no photograph of any set.
     """
     for rule in rules:
         if not any(rule.applies_to(photo.name) for each in photographs for photo in each):
@@ -49,6 +52,8 @@ def set_manners(
             )
 
     def manner_of(photo: Photograph) -> str:
+        if photo.name in default:
+            return ""
         return next((rule.manner for rule in rules if rule.applies_to(photo.name)), "")
 
     return [

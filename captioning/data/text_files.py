@@ -1,6 +1,7 @@
 """Text files: how they are read, captions without photographs, and lists of names."""
 
 import gzip
+import re
 import zlib
 from pathlib import Path
 
@@ -64,6 +65,12 @@ def read_names(path: Path) -> frozenset[str]:
     """The names of photographs, one a line; raises DataError as ``read_text`` does."""
     lines = read_text(path, "list of names", "names").split("\n")
     return frozenset(line.strip() for line in lines if line.strip())
+
+
+def read_paragraphs(path: Path) -> list[str]:
+    """The paragraphs of a text, each in one line; raises DataError as ``read_text`` does."""
+    paragraphs = re.split(r"\n\s*\n", read_text(path, "text file", "terms"))
+    return [" ".join(each.split()) for each in paragraphs if each.strip()]
 
 
 def _decompress(content: bytes) -> bytes:

@@ -18,7 +18,6 @@ from captioning.training.resume import Progress, Record, ResumeFile, Stateful, d
 from captioning.training.train import (
     LossFunction,
     TrainConfig,
-    caption_loss,
     make_optimization,
     train_one_epoch,
 )
@@ -39,7 +38,7 @@ class Task:
     steps: int
     score: Callable[[CaptioningModel], Mapping[str, float]]
     rank: Rank
-    loss_function: LossFunction = caption_loss
+    loss_function: LossFunction
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captioning.data.manners import MannerRule
 from captioning.errors import SettingError
-from captioning.training.recipe import ADAPT, BLEND, DECODER, REINFORCE, STAGES, Value
+from captioning.training.recipe import ADAPT, BLEND, DECODER, LANGUAGE, REINFORCE, STAGES, Value
 
 ALL = "all"  # stages, then the blend
 BLIND, NO_ATTENTION = CONTROLS = ("blind", "no-attention")
@@ -26,7 +26,9 @@ class TrainingFlags:
     images: tuple[Path, ...]
     text: tuple[Path, ...]
     manner: tuple[str, ...]
+    default_manner: Path | None
     leave_out: Path | None
+    data_terms: Path | None
     skip_bad: bool
     limit: int | None
     name: str | None
@@ -65,6 +67,8 @@ class TrainingFlags:
             )
         if self.control and self.stage != DECODER:
             raise SettingError("--control needs --stage decoder, and a --name to tell its run by")
+        if self.stage == LANGUAGE and not self.text:
+            raise SettingError("--stage language needs --text, the captions to learn from")
         if self.init and (self.stage != ALL or self.encoder_weights):
             raise SettingError(
                 "--init trains its own stage with the model's encoder; leave out --stage and "
@@ -93,7 +97,8 @@ class TrainingFlags:
         """The stages to train, in order; for the blend, the one that it takes its weights from."""
         if self.init:
             return (ADAPT,)
-        return {ALL: STAGES, BLEND: (REINFORCE,)}.get(self.stage, (self.stage,))
+        every = STAGES if self.text else STAGES[1:]
+        return {ALL: every, BLEND: (REINFORCE,)}.get(self.stage, (self.stage,))
 
 
 def is_file_name(name: str) -> bool:

@@ -1,36 +1,76 @@
-"""What training minimises: cross-entropy, the doubly stochastic penalty, the self-critical loss."""
+"""What training minimises: each part on its own; ``objective`` adds them up.
 
+Dimensions: B photographs, N captions, T steps, L locations, V vocabulary, W detected words,
+O classes.
+"""
+
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+# Before anything is learned, a location shows a given word with odds of e^-5: of a thousand words,
+# a photograph has about ten.
+_PRIOR = -5.0
+_SMALLEST = 1e-6  # probability whose logarithm is still taken
 
 
 def token_cross_entropy(
     logits: Tensor, targets: Tensor, ignore_index: int, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Mean cross-entropy of logits (N, T, V) against targets (N, T), without padding.
+    """Mean cross-entropy of logits (..., V) against targets (...), without padding.
 
     In nats per token. Label smoothing: Szegedy et al. (2016), section 7.
     """
     return functional.cross_entropy(
-        logits.flatten(0, 1).float(),
+        logits.flatten(0, -2).float(),
         targets.flatten(),
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
     )
 
 
-def doubly_stochastic_penalty(alphas: Tensor, mask: Tensor) -> Tensor:
-    """Penalise captions that do not attend to every location: ``(1 - sum over t of alpha)^2``.
+def attention_entropy(alphas: Tensor, mask: Tensor) -> Tensor:
+    """Mean entropy of attention (N, T, L) over the steps of mask (N, T), in nats."""
+    entropy = -(alphas * alphas.clamp(min=_SMALLEST).log()).sum(dim=-1)  # (N, T)
+    return _mean_where(entropy, mask)
 
-    Xu et al. (2015), section 4.2.1, eq. 14, as a mean over locations and captions, so that its
-    size depends neither on the grid nor on the batch. Alphas (N, T, L) and mask (N, T), True at
-    real steps: padding is masked, or it would count as attention, and captions of nothing but
-    padding do not count.
+
+def detection_loss(scores: Tensor, present: Tensor) -> Tensor:
+    """Cross-entropy of which words the captions of a photograph have, in nats per photograph.
+
+    Scores (B, L, W) are logits, less a prior, of each location showing each word; a photograph
+    shows a word if any location does (noisy-OR multiple-instance learning, Fang et al., CVPR 2015,
+    "From captions to visual concepts and back", section 3). ``present`` (B, W) is 1 or 0.
     """
-    totals = (alphas * mask.unsqueeze(-1)).sum(dim=1)  # (N, L)
-    errors = (1 - totals).square().mean(dim=1)  # (N,)
-    real = mask.any(dim=1)  # (N,)
-    return (errors * real).sum() / real.sum().clamp(min=1)
+    absent = -functional.softplus(scores.float() + _PRIOR).sum(dim=1)  # (B, W), log(1 - p)
+    shown = -torch.expm1(absent.clamp(max=-_SMALLEST))
+    likelihood = present * shown.clamp(min=_SMALLEST).log() + (1 - present) * absent
+    return -likelihood.sum(dim=1).mean()
+
+
+def guidance_loss(alphas: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """Cross-entropy of attention against where the next word was detected, in nats.
+
+    Attention (N, T, L) should be where ``scores`` (N, T, L) of the word to come say that it is
+    shown, at the steps of mask (N, T): what it asks for is the next word (Prophet Attention, Liu et
+    al., NeurIPS 2020), and where that is comes from captions alone (POS-SCAN, Zhou et al., CVPR
+    2020). No gradient reaches the scores.
+    """
+    shown = functional.logsigmoid(scores.detach().float() + _PRIOR)
+    # In proportion to the square of the probability, to favour the surest places.
+    target = torch.softmax(2 * shown, dim=-1)
+    missed = -(target * alphas.clamp(min=_SMALLEST).log()).sum(dim=-1)  # (N, T)
+    return _mean_where(missed, mask)
+
+
+def distillation_loss(logits: Tensor, teacher: Tensor) -> Tensor:
+    """How far class probabilities have moved from the first network's, in nats.
+
+    The Kullback-Leibler divergence of logits (B, O) from the teacher's log-probabilities (B, O):
+    learning without forgetting (Li and Hoiem, 2016), at temperature 1.
+    """
+    student = functional.log_softmax(logits.float(), dim=-1)
+    return functional.kl_div(student, teacher.float(), log_target=True, reduction="batchmean")
 
 
 def self_critical_loss(
@@ -52,3 +92,7 @@ def self_critical_loss(
     advantages = (grouped - others).flatten()  # (N,)
     weighted = advantages.unsqueeze(1) * log_probabilities * mask  # (N, T)
     return -weighted.sum() / mask.sum().clamp(min=1)
+
+
+def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / mask.sum().clamp(min=1)

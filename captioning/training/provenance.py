@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from captioning.data.data_sets import DataSets
+from captioning.data.text_files import read_paragraphs
 from captioning.network.checkpoint import Checkpoint
 from captioning.training.flags import TrainingFlags
 
@@ -31,8 +32,10 @@ def add_stage(
     }
     if (measured := data.first.splits.describe()) != stage["data"]:
         stage["measured on"] = measured
-    stages = [*checkpoint.provenance.get("stages", ()), stage]
-    return replace(checkpoint, provenance={**checkpoint.provenance, "stages": stages})
+    changed = {"stages": [*checkpoint.provenance.get("stages", ()), stage]}
+    if flags.data_terms:
+        changed["terms"] = read_paragraphs(flags.data_terms)
+    return replace(checkpoint, provenance={**checkpoint.provenance, **changed})
 
 
 def measured_on(checkpoint: Checkpoint) -> str:

@@ -14,7 +14,7 @@ from captioning.data.data_sets import (
 )
 from captioning.data.manners import set_manners
 from captioning.data.splits import split_photographs
-from captioning.data.text_files import read_names, read_text_captions
+from captioning.data.text_files import read_names, read_paragraphs, read_text_captions
 from captioning.training.flags import TrainingFlags
 from captioning.training.records import say
 
@@ -27,10 +27,13 @@ def read_data(flags: TrainingFlags) -> DataSets:
     Training photographs and captions of the text that a set holds out are left out, see
     ``data_sets``. Raises DataError or SettingError for what cannot be used.
     """
+    if flags.data_terms:
+        read_paragraphs(flags.data_terms)  # what is wrong with it must show before the training
     photographs = _read_photographs(flags)
     if flags.leave_out:
         photographs = _leave_out(photographs, flags.leave_out)
-    photographs = set_manners(photographs, flags.manners)
+    default = read_names(flags.default_manner) if flags.default_manner else frozenset()
+    photographs = set_manners(photographs, flags.manners, default)
     names = name_sets(flags.captions)
     sets = [
         DataSet(name, split_photographs(each))

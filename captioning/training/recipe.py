@@ -8,7 +8,13 @@ from captioning.errors import SettingError
 from captioning.network.config import DecodeConfig
 from captioning.training.train import TrainConfig
 
-DECODER, FINETUNE, REFINE, REINFORCE = STAGES = ("decoder", "finetune", "refine", "reinforce")
+LANGUAGE, DECODER, FINETUNE, REFINE, REINFORCE = STAGES = (
+    "language",
+    "decoder",
+    "finetune",
+    "refine",
+    "reinforce",
+)
 BLEND = "blend"  # needs no training: weights between those of the last two stages
 ADAPT = "adapt"  # replaces all others where training continues from a trained model
 
@@ -30,10 +36,11 @@ class Recipe:
     decoder_dim: Annotated[int, "size of the LSTM's state"]
     dropout: Annotated[float, "dropout of the decoder"]
     decoding: DecodeConfig  # for scoring every epoch and the blend; checkpoints keep it
-    decoder: TrainConfig  # first stage: the decoder, on features of the frozen encoder
-    finetune: TrainConfig  # second stage: the whole encoder with the decoder
-    refine: TrainConfig  # third stage: both, on augmented photographs
-    reinforce: TrainConfig  # fourth stage: the decoder, rewarded by the CIDEr-D of its captions
+    language: TrainConfig  # first, where there is text: the decoder, without photographs
+    decoder: TrainConfig  # the decoder, on features of the frozen encoder
+    finetune: TrainConfig  # the whole encoder with the decoder
+    refine: TrainConfig  # both, with fewer captions in other manners
+    reinforce: TrainConfig  # the decoder, rewarded by the CIDEr-D of its captions
     blend: Annotated[float, "last step: from the refined weights (0) to the reinforced ones (1)"]
     adapt: TrainConfig  # with --init: a trained model's decoder, on other captions
 

@@ -68,8 +68,11 @@ class Report:
         """Report on the last of this stage's ``records``."""
         lines = [*self.earlier, *({"stage": self.stage, **record} for record in records)]
         write_text(self.files.metrics, "".join(json.dumps(line) + "\n" for line in lines))
-        curves = training_curves(lines, f"Training of {self.files.name}")
-        save_figure(curves, self.files.plot)
+        captioned = [line for line in lines if "CIDEr-D" in line["dev"]]
+        if captioned:
+            save_figure(
+                training_curves(captioned, f"Training of {self.files.name}"), self.files.plot
+            )
         last = records[-1]
         say(
             f"{self.stage} epoch {last['epoch']}: train loss {last['train_loss']:.3f}, "
@@ -80,10 +83,8 @@ class Report:
 
 
 def _in_short(figures: Mapping[str, float]) -> str:
-    return (
-        f"loss {figures['loss']:.3f}, BLEU-4 {figures['BLEU-4']:.2f}, "
-        f"CIDEr-D {figures['CIDEr-D']:.2f}"
-    )
+    known = {name: figures[name] for name in ("loss", "BLEU-4", "CIDEr-D") if name in figures}
+    return ", ".join(f"{n} {v:.{3 if n == 'loss' else 2}f}" for n, v in known.items())
 
 
 def read_records(path: Path) -> list[Record]:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from captioning.data.dataset import Batch
-from captioning.data.vocab import END, PAD, START, TOKENS
+from captioning.data.vocab import END, PAD, TOKENS
 from captioning.evaluation.metrics import CiderD, DocumentFrequencies
 from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
 from captioning.training.losses import self_critical_loss
-from captioning.training.train import TrainConfig, caption_loss
+from captioning.training.train import LossFunction, TrainConfig
 
 
 class Samples(NamedTuple):
@@ -27,21 +27,24 @@ class Samples(NamedTuple):
     log_probabilities: Tensor  # (N, T), of each token; 0 at <pad>
 
 
-def sample(decoder: Decoder, features: Tensor, samples: int, max_words: int) -> Samples:
-    """Draw ``samples`` captions for each image of features (B, L, C), word by word.
+def sample(
+    decoder: Decoder, features: Tensor, starts: Tensor, max_words: int, never: Sequence[int]
+) -> Samples:
+    """Draw captions for the images of features (B, L, C), word by word.
 
-    Tokens that decoding never writes are never drawn, and no caption is empty; the probabilities
-    are renormalised over the other tokens. A caption that reaches ``max_words`` is cut there.
+    ``starts`` (N,) are their start tokens, N / B for each image. The tokens ``never``, which
+    decoding never writes, are never drawn, and no caption is empty; the probabilities are
+    renormalised over the other tokens. A caption that reaches ``max_words`` is cut there.
     """
-    memory, state = decoder.start(features, samples)
-    last = torch.full((len(features) * samples,), START, device=features.device)
+    memory, state = decoder.start(features, len(starts) // len(features))
+    last = starts
     ended = torch.zeros_like(last, dtype=torch.bool)
     drawn, log_probabilities = [], []
     for position in range(max_words):
         output, _, state = decoder.step(last, memory, state)
-        never = torch.tensor(TOKENS.never if position else (*TOKENS.never, END))
-        logits = decoder.vocabulary(output).float()  # (N, V)
-        scores = logits.index_fill(1, never.to(logits.device), -torch.inf).log_softmax(dim=-1)
+        silent = starts.new_tensor(never if position else [*never, END])
+        logits = decoder.logits(output, memory.nouns).float()  # (N, V)
+        scores = logits.index_fill(1, silent, -torch.inf).log_softmax(dim=-1)
         last = torch.multinomial(scores.detach().exp(), 1).squeeze(1)  # (N,)
         score = scores.gather(1, last.unsqueeze(1)).squeeze(1)  # (N,)
         drawn.append(last.masked_fill(ended, PAD))
@@ -67,27 +70,36 @@ class SelfCritical:
     """The loss of self-critical training, a ``LossFunction``.
 
     ``captions`` are the encoded training captions of each photograph, starting with ``<start>``:
-    they give the document frequencies. Rewards count ``<end>`` as a word, or the network would
-    learn captions that break off ("a man in a").
+    they give the document frequencies. ``caption_loss`` is what ``cross_entropy`` weighs, ``never``
+    what ``sample`` never draws. Rewards count ``<end>`` as a word, or the network would learn
+    captions that break off ("a man in a").
     """
 
-    def __init__(self, captions: Iterable[Sequence[Sequence[int]]], max_words: int) -> None:
+    def __init__(
+        self,
+        captions: Iterable[Sequence[Sequence[int]]],
+        max_words: int,
+        caption_loss: LossFunction,
+        never: Sequence[int] = TOKENS.never,
+    ) -> None:
         without_start = ([ids[1:] for ids in references] for references in captions)
         self.frequencies = DocumentFrequencies.from_references(without_start)
-        self.max_words = max_words
+        self.max_words, self.caption_loss, self.never = max_words, caption_loss, never
 
     def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
         """The loss of one batch; the cross-entropy, if it counts, is of the same features."""
         features = network.features(batch.visual)  # (B, L, C)
         with disable_dropout(network.decoder):
-            drawn = sample(network.decoder, features, config.samples, self.max_words)
+            each = len(batch.inputs) // len(features)
+            starts = batch.inputs[::each, 0].repeat_interleave(config.samples)  # (B * samples,)
+            drawn = sample(network.decoder, features, starts, self.max_words, self.never)
         rewards = self.rewards(drawn.tokens, batch.targets, config.samples)
         mask = drawn.tokens != PAD
         loss = self_critical_loss(drawn.log_probabilities, mask, rewards, config.samples)
         if config.cross_entropy == 0:
             return loss
         encoded = batch._replace(visual=features)
-        return loss + config.cross_entropy * caption_loss(network, encoded, config)
+        return loss + config.cross_entropy * self.caption_loss(network, encoded, config)
 
     def rewards(self, tokens: Tensor, targets: Tensor, samples: int) -> Tensor:
         """CIDEr-D (N,), 0 to 10, of captions (N, T) against their images' references (M, T')."""

@@ -1,9 +1,11 @@
 """The photographs and captions of a stage, as its network sees them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from captioning.data.augment import AugmentConfig, Augmented
 from captioning.data.caption_files import Photograph
@@ -15,11 +17,13 @@ from captioning.data.features import (
     with_mean_features,
     with_other_features,
 )
-from captioning.inference.torch_engine import TorchEngine
+from captioning.data.images import ImageConfig
 from captioning.network.checkpoint import Checkpoint
+from captioning.network.fast import fold_batch_norm
 from captioning.network.model import CaptioningModel
 from captioning.network.pretrained import encoder_hash
 from captioning.training.flags import BLIND, NO_ATTENTION, TrainingFlags
+from captioning.training.starts import first_weights
 from captioning.training.train import TrainConfig
 
 UNCHANGED = AugmentConfig()
@@ -49,16 +53,34 @@ class StageData:
         In the control experiment "blind" they have the features of other photographs.
         """
         photographs, augmentation = self.data.train, self.config.augmentation
+        images = self._training_images()
         visual: Callable[[int], Tensor | View]
         if self.is_frozen:
-            visual = self._features(network, photographs)
+            visual = self._features(network, photographs, self.config.dtype)
             if self.flags.control == BLIND:
                 visual = with_other_features(visual, len(photographs))
         elif augmentation == UNCHANGED:
-            visual = Pixels(photographs, self.start.images)
+            visual = Pixels(photographs, images)
         else:
-            visual = Augmented(photographs, self.start.images, augmentation)
-        return CaptionDataset(photographs, self.start.vocabulary, visual, max_words)
+            visual = Augmented(photographs, images, augmentation)
+        classes = self._classes(photographs) if self.config.distillation else None
+        sampled = self.config.captions_per_photo
+        return CaptionDataset(
+            photographs, self.start.vocabulary, visual, max_words, classes, sampled
+        )
+
+    def photographs_of_epoch(self, seed: int) -> list[int]:
+        """The training photographs of an epoch, by their place among all.
+
+        Those whose captions are in the default manner, and a random part of the others.
+        """
+        photographs = self.data.train
+        default = [index for index, photo in enumerate(photographs) if not photo.manner]
+        others = [index for index, photo in enumerate(photographs) if photo.manner]
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(others), generator=generator).tolist()
+        part = round(self.config.other_manners * len(others))
+        return [*default, *(others[index] for index in order[:part])]
 
     def dev(self, network: CaptioningModel) -> CaptionDataset:
         """Development photographs of the first set, with their whole captions."""
@@ -77,26 +99,55 @@ class StageData:
     ) -> CaptionDataset:
         """Photographs as they are, with their whole captions."""
         visual: Callable[[int], Tensor | View] = (
-            self._features(network, photographs)
+            self._features(network, photographs, torch.float32)
             if self.is_frozen
             else Pixels(photographs, self.start.images)
         )
         return CaptionDataset(photographs, self.start.vocabulary, visual, max_words=None)
 
+    def _training_images(self) -> ImageConfig:
+        """How training photographs are prepared while the encoder learns."""
+        size = self.config.train_size or self.start.images.size
+        return replace(self.start.images, size=size)
+
     def _features(
-        self, network: CaptioningModel, photographs: Sequence[Photograph]
+        self, network: CaptioningModel, photographs: Sequence[Photograph], dtype: torch.dtype
     ) -> Callable[[int], Tensor]:
-        """The cached features of photographs, computed now where they are missing."""
-        features = Features(
-            cached_features(
-                self.flags.cache,
-                photographs,
-                self.start.images,
-                encoder_hash(network.encoder),
-                TorchEngine(network).encode,
-            )
-        )
+        """The features of photographs that the control experiment leaves."""
+        encoder = network.encoder
+        encode = self._precise(fold_batch_norm(encoder), dtype)
+        images, key = self.start.images, f"{encoder_hash(encoder)}, {dtype}"
+        features = Features(cached_features(self.flags.cache, photographs, images, key, encode))
         return with_mean_features(features) if self.flags.control == NO_ATTENTION else features
+
+    def _classes(self, photographs: Sequence[Photograph]) -> Callable[[int], Tensor]:
+        """What the encoder's first weights say of photographs: log-probabilities (O,)."""
+        first = first_weights(self.flags)
+        encoder = fold_batch_norm(first.encoder).to(self.flags.device)
+        encode = self._precise(encoder, self.config.dtype)
+        classifier = first.classifier.to(self.flags.device)
+
+        @torch.inference_mode()
+        def classify(pixels: Tensor) -> Tensor:
+            logits = classifier(encode(pixels).mean(dim=1))
+            classes: Tensor = torch.log_softmax(logits, dim=-1)
+            return classes
+
+        key = f"classes, {encoder_hash(first.encoder)}, {self.config.dtype}"
+        images = self._training_images()
+        return Features(cached_features(self.flags.cache, photographs, images, key, classify))
+
+    def _precise(self, encoder: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """What encodes pixels (B, 3, H, W), computing in ``dtype``, into float32 (B, L, C)."""
+        device = torch.device(self.flags.device)
+
+        @torch.inference_mode()
+        def encode(pixels: Tensor) -> Tensor:
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                features: Tensor = encoder(pixels.to(device))
+            return features.float()
+
+        return encode
 
 
 def scored_by_manner(data_set: DataSet) -> dict[str, list[Photograph]]:

@@ -17,6 +17,7 @@ from captioning.network.model import CaptioningModel
 from captioning.network.pretrained import weights_hash
 from captioning.training.fit import Run, Task, fit
 from captioning.training.flags import TrainingFlags
+from captioning.training.objective import CaptionLoss
 from captioning.training.provenance import add_stage
 from captioning.training.recipe import BLEND, Recipe
 from captioning.training.records import Report, RunFiles
@@ -25,7 +26,7 @@ from captioning.training.resume import Record
 from captioning.training.selection import by_cider_then_loss
 from captioning.training.stage_data import StageData
 from captioning.training.starts import load_stage
-from captioning.training.train import LossFunction, caption_loss, interpolate_weights
+from captioning.training.train import LossFunction, interpolate_weights
 
 SCORING_BATCH = 50  # photographs
 
@@ -74,7 +75,9 @@ class Stage:
         size, workers = self.config.batch_size, self.flags.workers
 
         def training_batches(epoch: int, done: int) -> Iterable[Batch]:
-            return batches(training, size, self.config.seed * 1000 + epoch, workers, skip=done)
+            seed = self.config.seed * 1000 + epoch
+            chosen = self.data.photographs_of_epoch(seed)
+            return batches(training, size, seed, workers, skip=done, chosen=chosen)
 
         def score(network: CaptioningModel) -> Mapping[str, float]:
             self.others = {
@@ -84,7 +87,7 @@ class Stage:
 
         return Task(
             batches=training_batches,
-            steps=-(-len(training) // size),
+            steps=-(-len(self.data.photographs_of_epoch(0)) // size),
             score=score,
             rank=by_cider_then_loss,
             loss_function=self.loss_function(training),
@@ -110,9 +113,11 @@ class Stage:
 
     def loss_function(self, training: CaptionDataset) -> LossFunction:
         """Cross-entropy, or the self-critical loss where captions are sampled."""
+        caption_loss = CaptionLoss(self.start.vocabulary, training.captions)
         if self.config.samples == 0:
             return caption_loss
-        return SelfCritical(training.captions, self.recipe.caption_words)
+        never = self.start.vocabulary.tokens().never
+        return SelfCritical(training.captions, self.recipe.caption_words, caption_loss, never)
 
     def origin(self) -> str:
         """A hash of what the stage starts from and is scored by: network, captions, search."""

@@ -7,6 +7,7 @@ import torch
 
 from captioning.data.caption_files import DataError
 from captioning.data.caption_rows import count_noun
+from captioning.data.class_nouns import class_nouns
 from captioning.data.data_sets import DataSets
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary, manner_token
@@ -17,7 +18,7 @@ from captioning.network.model import CaptioningModel
 from captioning.network.pretrained import PretrainedEncoder, pretrained_encoder
 from captioning.network.vocabulary_growth import extend_vocabulary
 from captioning.training.flags import TrainingFlags
-from captioning.training.recipe import STAGES, Recipe
+from captioning.training.recipe import DECODER, LANGUAGE, STAGES, Recipe
 from captioning.training.records import RunFiles, say
 
 
@@ -25,30 +26,44 @@ def starting_point(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> Chec
     """The checkpoint that the first stage of this command starts from."""
     if flags.init:
         return from_trained_model(flags.init, flags, recipe, data)
-    first = STAGES.index(flags.stages[0])
-    if first == 0:
+    files = RunFiles(flags.run_name)
+    before = stage_before(flags.stages[0], files)
+    if before is None:
         return from_scratch(flags, recipe, data)
-    checkpoint = load_stage(RunFiles(flags.run_name), STAGES[first - 1])
+    checkpoint = load_stage(files, before)
     refuse_other_sizes(flags, checkpoint)
     return checkpoint
 
 
+def stage_before(stage: str, files: RunFiles) -> str | None:
+    """The stage that this one starts from, None for none.
+
+    A language model may be missing, and where there is one the frozen encoder's stage may be.
+    """
+    before = (None, *STAGES)[STAGES.index(stage)]
+    has_language = files.checkpoint(LANGUAGE).exists()
+    if before == LANGUAGE and not has_language:
+        return None
+    if before == DECODER and has_language and not files.checkpoint(DECODER).exists():
+        return LANGUAGE
+    return before
+
+
 def from_scratch(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> Checkpoint:
     """A pretrained encoder, a new vocabulary and a randomly initialised decoder."""
-    fallback = SHIPPED_MODEL if SHIPPED_MODEL.exists() else None
-    pretrained = pretrained_encoder(flags.encoder_weights, flags.stride_in_1x1, fallback)
+    pretrained = first_weights(flags)
     captions = training_captions(data)
-    vocabulary = Vocabulary.build(captions, recipe.min_count, manners=data.manners)
-    if len(vocabulary) == len(SPECIAL_TOKENS) + len(vocabulary.manners):
+    if not Vocabulary.build(captions, recipe.min_count).words[len(SPECIAL_TOKENS) :]:
         raise DataError(
             f"{flags.captions[0]}: no word occurs {recipe.min_count} times in the training "
             "captions; add photographs, or lower --min-count"
         )
+    vocabulary = Vocabulary.build(captions, recipe.min_count, class_nouns(), data.manners)
     source = pretrained.source
     if flags.encoder_source:
         source = f"{flags.encoder_source}; {source}"
     say(f"encoder: {source}; vocabulary: {len(vocabulary):,} words")
-    network = new_network(recipe, pretrained, len(vocabulary))
+    network = new_network(recipe, pretrained, vocabulary)
     return Checkpoint(
         model=network.config,
         images=ImageConfig(recipe.image_size),
@@ -60,21 +75,38 @@ def from_scratch(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> Checkp
     )
 
 
+def first_weights(flags: TrainingFlags) -> PretrainedEncoder:
+    """The encoder and the classifier that training starts from."""
+    fallback = SHIPPED_MODEL if SHIPPED_MODEL.exists() else None
+    first = pretrained_encoder(flags.encoder_weights, flags.stride_in_1x1, fallback)
+    known, needed = first.classifier.out_features, len(class_nouns())
+    if known != needed:  # only a checkpoint's, for that of a file is checked as it is read
+        raise SettingError(
+            f"{fallback}: its classifier is one of {known:,} classes, not of ImageNet's "
+            f"{needed:,}; name a file of weights with --encoder-weights"
+        )
+    return first
+
+
 def new_network(
-    recipe: Recipe, pretrained: PretrainedEncoder, vocabulary_size: int
+    recipe: Recipe, pretrained: PretrainedEncoder, vocabulary: Vocabulary
 ) -> CaptioningModel:
-    """A network with this encoder and a randomly initialised decoder."""
+    """A network with this encoder, its classifier, and a randomly initialised decoder."""
     model = ModelConfig(
-        vocabulary_size=vocabulary_size,
+        vocabulary_size=len(vocabulary),
         embedding_dim=recipe.embedding_dim,
         attention_dim=recipe.attention_dim,
         decoder_dim=recipe.decoder_dim,
         dropout=recipe.dropout,
         stride_in_1x1=pretrained.stride_in_1x1,
+        classes=len(class_nouns()),
     )
     torch.manual_seed(recipe.decoder.seed)
     network = CaptioningModel(model)
     network.encoder.load_state_dict(pretrained.encoder.state_dict())
+    classifier = network.decoder.classifier
+    classifier.linear.load_state_dict(pretrained.classifier.state_dict())
+    classifier.name_classes(vocabulary.encode(class_nouns()))
     return network
 
 

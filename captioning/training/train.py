@@ -12,10 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data.augment import AugmentConfig
 from captioning.data.dataset import Batch
-from captioning.data.vocab import PAD
 from captioning.errors import CaptioningError, SettingError
 from captioning.network.model import CaptioningModel
-from captioning.training.losses import doubly_stochastic_penalty, token_cross_entropy
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 AUTO = "auto"  # the precision that the device is fast in
@@ -37,19 +35,37 @@ class TrainConfig:
     """
 
     epochs: Annotated[int, "passes over the training photographs"]
-    batch_size: Annotated[int, "photographs per step, each with all its captions"]
+    batch_size: Annotated[int, "photographs per step"]
     learning_rate: Annotated[float, "highest learning rate of the decoder"]
     encoder_learning_rate: Annotated[
         float, "highest learning rate of the encoder; 0 keeps it frozen"
     ] = 0.0
+    frozen_layers: Annotated[
+        int, "how many of the encoder's four layers, from the first, never learn; 1 spares time"
+    ] = 0
     warmup: Annotated[float, "share of the steps over which the learning rates rise"] = 0.05
     weight_decay: Annotated[float, "weight decay, of all weights but biases and norms"] = 0.01
     label_smoothing: Annotated[
         float, "share of the target's probability that is spread over all words"
     ] = 0.1
-    attention_penalty: Annotated[float, "weight of the doubly stochastic attention penalty"] = 1.0
+    entropy: Annotated[float, "weight of the attention's entropy: how much spreading costs"] = 0.0
+    guidance: Annotated[float, "weight of attending to where the next word was detected"] = 0.0
+    detection: Annotated[float, "weight of detecting the words of the captions"] = 0.0
+    distillation: Annotated[
+        float, "weight of keeping the class probabilities of the encoder's first weights"
+    ] = 0.0
     clip_norm: Annotated[float, "largest norm of a step's gradient"] = 1.0
     patience: Annotated[int, "stop after this many epochs without a better one"] = 4
+    captions_per_photo: Annotated[
+        int, "captions of a photograph that a step uses, drawn at random; 0 for all"
+    ] = 0
+    other_manners: Annotated[
+        float, "share of the photographs with captions in another manner that an epoch uses"
+    ] = 1.0
+    train_size: Annotated[
+        int,
+        "side of the training photographs while the encoder learns, in pixels; 0 for image-size",
+    ] = 0
     crop: Annotated[
         float, "smallest share of a photograph that a random crop keeps; 1 for no crop"
     ] = 1.0
@@ -76,14 +92,23 @@ class TrainConfig:
         if self.samples == 1 or self.samples < 0:
             raise SettingError(f"samples must be 0 or at least 2, not {self.samples}")
         _ = self.augmentation  # it checks its own settings
+        if not 0 <= self.frozen_layers <= 4:
+            raise SettingError(f"frozen_layers must be from 0 to 4, not {self.frozen_layers}")
         for name in (
+            "captions_per_photo",
+            "train_size",
             "encoder_learning_rate",
             "weight_decay",
-            "attention_penalty",
+            "entropy",
+            "guidance",
+            "detection",
+            "distillation",
             "cross_entropy",
         ):
             if not getattr(self, name) >= 0:
                 raise SettingError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if not 0 <= self.other_manners <= 1:
+            raise SettingError(f"other_manners must be in [0, 1], not {self.other_manners}")
         for name in ("warmup", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} must be in [0, 1), not {getattr(self, name)}")
@@ -122,14 +147,6 @@ def fast_precision(device: str) -> str:
 LossFunction: TypeAlias = Callable[[CaptioningModel, Batch, TrainConfig], Tensor]
 
 
-def caption_loss(network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
-    """Cross-entropy of the captions, plus the penalty for locations without attention."""
-    logits, alphas = network(batch.visual, batch.inputs)  # (N, T, V), (N, T, L)
-    loss = token_cross_entropy(logits, batch.targets, PAD, config.label_smoothing)
-    penalty = doubly_stochastic_penalty(alphas, batch.targets != PAD)
-    return loss + config.attention_penalty * penalty
-
-
 class Optimization(NamedTuple):
     """What changes the weights: the optimiser, and the schedule of its learning rates."""
 
@@ -140,14 +157,21 @@ class Optimization(NamedTuple):
 def make_optimizer(network: CaptioningModel, config: TrainConfig) -> AdamW:
     """AdamW over the decoder and, unless frozen, the encoder; biases and norms do not decay."""
     tune_encoder = config.encoder_learning_rate > 0
+    classifier = network.decoder.classifier  # it belongs to the encoder's weights
     network.encoder.requires_grad_(tune_encoder)
-    parts: list[tuple[nn.Module, float]] = [(network.decoder, config.learning_rate)]
+    classifier.requires_grad_(tune_encoder)
+    if config.frozen_layers:
+        network.encoder.freeze(config.frozen_layers)
+    of_encoder = [*network.encoder.parameters(), *classifier.parameters()]
+    apart = {id(parameter) for parameter in of_encoder}
+    of_decoder = [p for p in network.decoder.parameters() if id(p) not in apart]
+    parts = [(of_decoder, config.learning_rate)]
     if tune_encoder:
-        parts.append((network.encoder, config.encoder_learning_rate))
+        parts.append((of_encoder, config.encoder_learning_rate))
     groups = []
-    for part, rate in parts:
+    for parameters, rate in parts:
         for decayed in (True, False):
-            members = [p for p in part.parameters() if (p.ndim > 1) == decayed]
+            members = [p for p in parameters if p.requires_grad and (p.ndim > 1) == decayed]
             decay = config.weight_decay if decayed else 0.0
             groups.append({"params": members, "lr": rate, "weight_decay": decay})
     return AdamW(groups, fused=True)
@@ -173,10 +197,16 @@ def interpolate_weights(
 ) -> dict[str, Tensor]:
     """Weights on the line from ``first`` (share 0) to ``second`` (share 1), in float32.
 
+    Whole numbers, which are no weights, are those of ``first``.
     A point between a network and the same one trained further often does better than either end
     (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     """
-    return {name: torch.lerp(first[name].float(), second[name].float(), share) for name in first}
+    return {
+        name: torch.lerp(value.float(), second[name].float(), share)
+        if value.is_floating_point()
+        else value
+        for name, value in first.items()
+    }
 
 
 def train_one_epoch(
@@ -184,7 +214,7 @@ def train_one_epoch(
     batches: Iterable[Batch],
     optimization: Optimization,
     config: TrainConfig,
-    loss_function: LossFunction = caption_loss,
+    loss_function: LossFunction,
     after_step: Callable[[float], None] | None = None,
 ) -> float:
     """Take one step per batch; returns the mean loss, NaN where there is no batch.
@@ -221,7 +251,8 @@ def _take_step(
     device = network.decoder.embedding.weight.device
     mixed = config.dtype != torch.float32
     visual = batch.visual.to(device, config.dtype)
-    batch = Batch(visual, batch.inputs.to(device), batch.targets.to(device))
+    others = {name: part.to(device) for name, part in batch._asdict().items() if part is not None}
+    batch = Batch(**{**others, "visual": visual})
     with torch.autocast(device.type, config.dtype, enabled=mixed):
         loss = loss_function(network, batch, config)
     value = float(loss.detach())

@@ -17,6 +17,7 @@ from captioning.data.dataset import (
     Pixels,
     View,
     batches,
+    batches_by_length,
     collate,
     encode_caption,
 )
@@ -122,6 +123,40 @@ def test_reading_in_other_processes_changes_no_order(dataset):
     assert order(batches(dataset, 5, 1)) == order(batches(dataset, 5, 1, workers=1))
 
 
+LENGTHS = [5, 2, 9, 2, 7, 5, 1, 8, 3, 5, 9, 4]
+
+
+def test_batches_by_length_hold_each_item_once_beside_items_of_similar_length(dataset):
+    loaded = list(batches_by_length(dataset, LENGTHS, 4, 1, 0))
+    groups = [sorted(LENGTHS[i] for i in batch.visual.flatten().tolist()) for batch in loaded]
+    assert sorted(order(loaded)) == list(range(12))
+    assert sorted(groups) == [[1, 2, 2, 3], [4, 5, 5, 5], [7, 8, 9, 9]]
+
+
+def test_batches_by_length_come_in_an_order_that_the_seed_decides(dataset):
+    first, again, other = (
+        order(batches_by_length(dataset, LENGTHS, 2, seed, 0)) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+    assert [LENGTHS[i] for i in first] != sorted(LENGTHS)  # short captions do not come first
+    assert order(batches_by_length(dataset, LENGTHS, 2, 1, 4)) == first[8:]
+
+
+def test_only_some_batches_at_once_are_sorted_by_length():
+    """So that captions of the same length do not always meet in a batch."""
+    photographs = [Photograph(f"{i}", Path(f"{i}"), ("a dog",)) for i in range(200)]
+    many = CaptionDataset(photographs, VOCABULARY, lambda index: torch.tensor([index]), 20)
+    lengths = list(range(200))
+    spans = [
+        max(lengths[i] for i in batch.visual.flatten().tolist())
+        - min(lengths[i] for i in batch.visual.flatten().tolist())
+        for batch in batches_by_length(many, lengths, 2, 1, 0)
+    ]
+    assert len(spans) == 100
+    assert 2 <= sum(spans) / 100 <= 20  # 1 for all sorted at once, 67 for none sorted
+
+
 class RandomItems(Dataset):
     """Twenty items of random numbers."""
 
@@ -160,6 +195,94 @@ def test_a_dataset_gives_each_photograph_with_its_captions(dataset):
     item = dataset[7]
     assert item.visual.tolist() == [7]
     assert item.captions == [[START, 4, 5, END], [START, 4, 5, 6, END]]
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_batches_of_chosen_photographs_hold_each_of_them_once(dataset, seed):
+    chosen = [7, 2, 11, 5, 0, 9]
+    seen = order(batches(dataset, 4, seed, chosen=chosen))
+    assert sorted(seen) == sorted(chosen)
+    assert (seen == chosen) == (seed is None)
+    assert order(batches(dataset, 4, seed, skip=1, chosen=chosen)) == seen[4:]
+    assert [len(batch.visual) for batch in batches(dataset, 4, seed, chosen=chosen)] == [4, 2]
+    assert order(batches(dataset, 4, seed, chosen=[])) == []
+
+
+def test_what_a_classifier_says_of_the_photographs_comes_with_them():
+    photographs = [Photograph(f"{i}", Path(f"{i}"), ("a dog",)) for i in range(3)]
+    show, classes = (lambda i: torch.full((2,), i)), (lambda i: torch.tensor([i, i + 0.5]))
+    dataset = CaptionDataset(photographs, VOCABULARY, show, 20, classes)
+    (batch,) = batches(dataset, 3, shuffle_seed=1)
+    assert batch.classes.tolist() == [[i, i + 0.5] for i in batch.visual[:, 0].tolist()]
+    mirrored = CaptionDataset(
+        photographs, VOCABULARY, lambda i: View(torch.zeros(1), mirrored=True), 20, classes
+    )
+    assert mirrored[2].classes.tolist() == [2, 2.5]
+
+
+def test_without_a_classifier_a_batch_has_no_classes(dataset):
+    assert dataset[0].classes is None
+    assert next(iter(batches(dataset, 3))).classes is None
+
+
+# Captions drawn at random -----------------------------------------------------------------------
+
+CAPTIONS = ("a", "dog", "runs", "a dog", "dog runs")
+ENCODED = [
+    [START, 4, END],
+    [START, 5, END],
+    [START, 6, END],
+    [START, 4, 5, END],
+    [START, 5, 6, END],
+]
+
+
+def sampling(count, captions=CAPTIONS):
+    photographs = [Photograph("0", Path("0"), captions)]
+    return CaptionDataset(photographs, VOCABULARY, lambda i: torch.zeros(1), 20, sampled=count)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_different_captions_of_a_photograph_are_drawn_each_equally_often(count):
+    torch.manual_seed(1)
+    dataset, drawn = sampling(count), []
+    for _ in range(1000):
+        captions = dataset[0].captions
+        assert len(captions) == len(set(map(tuple, captions))) == count
+        drawn += captions
+    assert sorted({tuple(ids) for ids in drawn}) == sorted(map(tuple, ENCODED))
+    share = count / len(CAPTIONS)
+    error = (share * (1 - share) / 1000) ** 0.5
+    for ids in ENCODED:
+        assert abs(drawn.count(ids) / 1000 - share) < 5 * error
+
+
+@pytest.mark.parametrize("count", [0, 5, 9])
+def test_all_captions_are_used_where_no_more_are_there_than_wanted(count):
+    assert sampling(count)[0].captions == ENCODED
+
+
+def test_which_captions_are_drawn_depends_on_the_epoch_and_the_photograph_alone():
+    first, again, other = (
+        [next(iter(batches(sampling(2), 1, seed))).inputs.tolist() for seed in seeds]
+        for seeds in (range(20), range(20), range(20, 40))
+    )
+    assert first == again
+    assert first != other
+
+
+def test_captions_of_a_mirrored_view_are_drawn_too():
+    photographs = [Photograph("0", Path("0"), ("left", "left left"))]
+    vocabulary = Vocabulary((*SPECIAL_TOKENS, "left", "right"))
+    dataset = CaptionDataset(
+        photographs, vocabulary, lambda i: View(torch.zeros(1), True), 20, sampled=1
+    )
+    torch.manual_seed(2)
+    drawn = {tuple(map(tuple, dataset[0].captions)) for _ in range(50)}
+    assert drawn == {((START, 5, END),), ((START, 5, 5, END),)}
+
+
+# Views ------------------------------------------------------------------------------------------
 
 
 def test_a_mirrored_view_has_left_and_right_swapped_in_its_captions():

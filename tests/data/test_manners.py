@@ -53,6 +53,12 @@ def test_the_first_rule_that_applies_counts_in_every_set():
     ]
 
 
+def test_photographs_of_the_default_manner_are_named():
+    rules = [MannerRule("web*", "web")]
+    (named,) = set_manners([photographs("web1", "web2", "a")], rules, default={"web2", "other"})
+    assert [photo.manner for photo in named] == ["web", "", ""]
+
+
 def test_a_rule_for_no_photograph_is_refused():
     with pytest.raises(SettingError, match="no photograph has a name like 'sea_\\*'"):
         set_manners([photographs("web1.jpg")], [MannerRule("sea_*", "sea")])

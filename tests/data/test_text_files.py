@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioning.data.caption_files import DataError, read_captions
-from captioning.data.text_files import read_names, read_text_captions
+from captioning.data.text_files import read_names, read_paragraphs, read_text_captions
 from captioning.data.vocab import tokenize
 
 several = settings(max_examples=60, deadline=None, database=None)
@@ -44,7 +44,7 @@ def write(path, content):
 PACKED = gzip.compress(b"A dog runs over the grass .\n" * 100)
 
 
-@pytest.mark.parametrize("read", [read_text_captions, read_names])
+@pytest.mark.parametrize("read", [read_text_captions, read_names, read_paragraphs])
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -86,6 +86,13 @@ def test_a_file_that_may_not_be_read_is_refused(unreadable):
 def test_names_are_one_a_line_whatever_they_hold(tmp_path):
     path = write(tmp_path / "names.txt", b"a b.jpg\n\n  web_1.webp \r\nsub/c.png")
     assert read_names(path) == {"a b.jpg", "web_1.webp", "sub/c.png"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_paragraphs_are_parted_by_empty_lines_whatever_their_own(tmp_path, end):
+    lines = ["", "Flickr8k: for", "  research.", " ", "", "Text: non-commercial.", ""]
+    path = write(tmp_path / "terms.txt", end.join(lines).encode())
+    assert read_paragraphs(path) == ["Flickr8k: for research.", "Text: non-commercial."]
 
 
 def test_a_caption_file_may_be_packed_too(tmp_path):

@@ -1,18 +1,27 @@
 """A small network for the tests of training: the real decoder behind one small convolution."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from captioning.data.dataset import Batch
-from captioning.data.vocab import END, PAD, START
+from captioning.data.vocab import END, PAD, SPECIAL_TOKENS, START, Vocabulary
 from captioning.network.config import ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS, Decoder
 from captioning.network.model import CaptioningModel
+from captioning.training.objective import CaptionLoss
 from captioning.training.train import TrainConfig
 
-SIZES = ModelConfig(9, embedding_dim=5, attention_dim=4, decoder_dim=6, dropout=0.5)
+WORDS = ("a", "dog", "ball", "man", "runs")  # the first is a function word
+VOCABULARY = Vocabulary((*SPECIAL_TOKENS, *WORDS))
+SIZES = ModelConfig(9, embedding_dim=5, attention_dim=4, decoder_dim=6, dropout=0.5, classes=8)
 CONFIG = TrainConfig(epochs=4, batch_size=2, learning_rate=0.01, patience=4)
+# With all that the loss of captions is made of.
+EVERYTHING = replace(CONFIG, entropy=0.1, guidance=0.3, detection=0.05, distillation=0.5)
 LOCATIONS = 4
+# All words are frequent enough to be detected, but for the function word.
+caption_loss = CaptionLoss(VOCABULARY, [[[START, 4, 5, 6, END], [START, 7, 8, END]]] * 10)
 
 
 class Patches(nn.Module):
@@ -34,6 +43,9 @@ class SmallModel(CaptioningModel):
         self.config = config
         self.encoder = Patches()
         self.decoder = Decoder(config)
+        # Each word is the noun of some class, so that exactly these are offered.
+        words = range(len(SPECIAL_TOKENS), config.vocabulary_size)
+        self.decoder.classifier.name_classes([words[c % len(words)] for c in range(config.classes)])
 
 
 def small_model(seed=0, config=SIZES):

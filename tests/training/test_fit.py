@@ -9,8 +9,16 @@ import torch
 
 from captioning.training.fit import Run, Task, fit
 from captioning.training.resume import ResumeError
-from captioning.training.train import caption_loss, learning_rate_factor
-from tests.training.small import CONFIG, SIZES, equal, sampler, small_model, weights_of
+from captioning.training.train import learning_rate_factor
+from tests.training.small import (
+    CONFIG,
+    SIZES,
+    caption_loss,
+    equal,
+    sampler,
+    small_model,
+    weights_of,
+)
 
 
 class Saved:
@@ -36,6 +44,7 @@ def fit_small(network, run, config=CONFIG, figures=None, **options):
         steps=3,
         score=lambda network: {"CIDEr-D": float(next(scores))},
         rank=lambda figures: (figures["CIDEr-D"],),
+        loss_function=caption_loss,
     )
     return fit(network, replace(task, **options), config, run)
 

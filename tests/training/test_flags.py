@@ -11,16 +11,25 @@ from main import parse_arguments
 @pytest.mark.parametrize(
     ("arguments", "name", "stages"),
     [
-        ([], "flickr8k", STAGES),
+        ([], "flickr8k", STAGES[1:]),
+        (["--text", "a.txt"], "flickr8k", STAGES),
+        (["--text", "a.txt", "--stage", "language"], "flickr8k", ("language",)),
+        (["--text", "a.txt", "--stage", "decoder"], "flickr8k", ("decoder",)),
         (["--stage", "refine"], "flickr8k", ("refine",)),
         (["--stage", "blend", "--name", "mine"], "mine", ("reinforce",)),
         (["--init", "model.pth"], "adapted", ("adapt",)),
+        (["--init", "model.pth", "--text", "a.txt"], "adapted", ("adapt",)),
         (["--init", "model.pth", "--name", "mine"], "mine", ("adapt",)),
     ],
 )
 def test_name_and_stages_of_a_run(arguments, name, stages):
     flags = parse_arguments(arguments)
     assert (flags.run_name, flags.stages) == (name, stages)
+
+
+def test_a_language_model_needs_text():
+    with pytest.raises(SettingError, match="--stage language needs --text"):
+        parse_arguments(["--stage", "language"])
 
 
 @pytest.mark.parametrize("name", ["a", "flickr8k", "second try", "v1.2", "-", "größer"])

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from captioning.training.losses import (
-    doubly_stochastic_penalty,
+    attention_entropy,
+    detection_loss,
+    distillation_loss,
+    guidance_loss,
     self_critical_loss,
     token_cross_entropy,
 )
@@ -74,53 +77,212 @@ def test_cross_entropy_of_bfloat16_logits_is_computed_in_float32(logits, targets
     assert loss.item() == pytest.approx(float(token_cross_entropy(half.float(), targets, PAD)))
 
 
-def test_penalty_by_hand():
-    alphas = torch.tensor(
-        [
-            [[0.75, 0.25], [0.5, 0.5], [1.0, 0.0]],  # the last step is padding
-            [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]],
-        ]
-    )
-    mask = torch.tensor([[True, True, False], [True, True, True]])
-    first = ((1 - 1.25) ** 2 + (1 - 0.75) ** 2) / 2
-    second = ((1 - 3) ** 2 + (1 - 0) ** 2) / 2
-    expected = (first + second) / 2
-    assert doubly_stochastic_penalty(alphas, mask).item() == pytest.approx(expected)
+# The attention's entropy -------------------------------------------------------------------------
 
 
-def test_penalty_is_zero_where_every_location_was_attended_to_once():
-    alphas = torch.eye(4).unsqueeze(0)  # (1, T, L)
-    assert float(doubly_stochastic_penalty(alphas, torch.ones(1, 4, dtype=torch.bool))) == 0
+def test_entropy_is_the_mean_over_real_steps(alphas, mask):
+    entropies = [
+        -sum(a * math.log(a) for a in alphas[row, step].tolist())
+        for row, length in enumerate(LENGTHS)
+        for step in range(length)
+    ]
+    expected = sum(entropies) / sum(LENGTHS)
+    assert attention_entropy(alphas, mask).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_padding_steps_change_no_penalty(alphas, mask):
-    penalty = doubly_stochastic_penalty(alphas, mask).item()
+def test_entropy_is_largest_where_attention_is_even_and_zero_at_a_single_location():
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    even = torch.full((1, 4, 7), 1 / 7)
+    assert attention_entropy(even, mask).item() == pytest.approx(math.log(7), rel=1e-5)
+    assert float(attention_entropy(torch.eye(4).unsqueeze(0), mask)) == 0
+
+
+def test_the_gradient_of_entropy_is_finite_where_no_attention_is():
+    alphas = torch.eye(4).unsqueeze(0).requires_grad_()
+    attention_entropy(alphas, torch.ones(1, 4, dtype=torch.bool)).backward()
+    assert alphas.grad.isfinite().all()
+
+
+# Words that the photograph shows -----------------------------------------------------------------
+
+
+def chance(score):
+    """That a location shows a word: before anything is learned, with odds of e^-5."""
+    return 1 / (1 + math.exp(5 - score))
+
+
+def test_detection_is_a_noisy_or_over_the_locations():
+    scores = 6 * torch.randn(3, 4, 5, generator=torch.manual_seed(3))  # (B, L, W)
+    present = (torch.rand(3, 5, generator=torch.manual_seed(4)) < 0.4).float()
+    losses = []
+    for photograph in range(3):
+        likelihood = 1.0
+        for word in range(5):
+            absent = math.prod(1 - chance(s) for s in scores[photograph, :, word].tolist())
+            likelihood *= 1 - absent if present[photograph, word] else absent
+        losses.append(-math.log(likelihood))
+    assert 0 < present.sum() < 15
+    expected = sum(losses) / 3
+    assert detection_loss(scores, present).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_word_is_detected_where_its_best_location_is_and_nowhere_else():
+    """The gradient of a word that is there goes to where it is likeliest; absent, to all."""
+    scores = torch.tensor([[[9.0], [2.0], [-3.0]]], requires_grad=True)  # (1, L, 1)
+    detection_loss(scores, torch.zeros(1, 1)).backward()
+    assert (scores.grad > 0).all()
+    scores = torch.tensor([[[4.0], [2.0], [-3.0]]], requires_grad=True)
+    detection_loss(scores, torch.ones(1, 1)).backward()
+    raised = -scores.grad.flatten()
+    assert (raised > 0).all()
+    assert raised[0] > raised[1] > raised[2]
+
+
+@pytest.mark.parametrize("score", [-1e4, -100.0, 0.0, 100.0, 1e4])
+@pytest.mark.parametrize("present", [0.0, 1.0])
+def test_detection_is_finite_whatever_the_scores(score, present):
+    scores = torch.full((1, 3, 2), score, requires_grad=True)
+    loss = detection_loss(scores, torch.full((1, 2), present))
+    loss.backward()
+    assert loss.isfinite()
+    assert loss >= 0
+    assert scores.grad.isfinite().all()
+
+
+def test_without_words_to_detect_there_is_no_loss():
+    assert float(detection_loss(torch.zeros(2, 3, 0), torch.zeros(2, 0))) == 0
+
+
+# Attention led by detection ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def shown():
+    return 4 * torch.randn(3, 5, 4, generator=torch.manual_seed(5))  # (N, T, L)
+
+
+def test_guidance_is_the_cross_entropy_with_where_the_word_was_detected(alphas, shown, mask):
+    losses = []
+    for row, length in enumerate(LENGTHS):
+        for step in range(length):
+            weights = [chance(score) ** 2 for score in shown[row, step].tolist()]
+            pairs = zip(weights, alphas[row, step].tolist(), strict=True)
+            losses.append(-sum(w / sum(weights) * math.log(alpha) for w, alpha in pairs))
+    expected = sum(losses) / sum(LENGTHS)
+    assert guidance_loss(alphas, shown, mask).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_guidance_moves_attention_to_where_the_word_was_detected_and_not_the_scores(shown, mask):
+    free = torch.zeros(3, 5, 4, requires_grad=True)
+    optimizer, scores = torch.optim.Adam([free], lr=0.2), shown.requires_grad_()
+    for _ in range(200):
+        optimizer.zero_grad()
+        guidance_loss(free.softmax(dim=-1), scores, mask).backward()
+        optimizer.step()
+    assert scores.grad is None
+    target = torch.tensor([[chance(s) ** 2 for s in row] for row in shown.flatten(0, 1).tolist()])
+    target = (target / target.sum(dim=1, keepdim=True)).view(3, 5, 4)
+    learned = free.detach().softmax(dim=-1)
+    torch.testing.assert_close(learned[mask], target[mask], rtol=0, atol=0.02)
+    torch.testing.assert_close(learned[~mask], torch.full_like(learned[~mask], 0.25))
+
+
+@pytest.mark.parametrize("score", [-300.0, 300.0])
+def test_guidance_is_finite_whatever_the_scores(alphas, mask, score):
+    """A word that is detected nowhere leads nowhere in particular."""
+    loss = guidance_loss(alphas, torch.full((3, 5, 4), score), mask)
+    even = -alphas.log().mean(dim=-1)[mask].mean()
+    assert loss.item() == pytest.approx(even.item(), rel=1e-4)
+
+
+def test_guidance_is_finite_where_no_attention_is(mask):
+    alphas = torch.eye(5)[:, :4].expand(3, 5, 4).clone().requires_grad_()
+    loss = guidance_loss(alphas, torch.zeros(3, 5, 4), mask)
+    loss.backward()
+    assert loss.isfinite()
+    assert alphas.grad.isfinite().all()
+
+
+# Padding -----------------------------------------------------------------------------------------
+
+
+def entropy(alphas, mask):
+    return attention_entropy(alphas, mask)
+
+
+def guidance(alphas, mask):
+    """Guided by scores that depend on the step alone."""
+    steps = torch.arange(alphas.shape[1]).view(1, -1, 1)
+    return guidance_loss(alphas, torch.sin(steps + torch.arange(4.0)).expand_as(alphas), mask)
+
+
+on_attention = pytest.mark.parametrize("loss", [entropy, guidance])
+
+
+@on_attention
+def test_padding_steps_change_no_loss_of_attention(alphas, mask, loss):
+    value = loss(alphas, mask).item()
     other = torch.where(mask.unsqueeze(-1), alphas, torch.rand_like(alphas))
-    assert doubly_stochastic_penalty(other, mask).item() == pytest.approx(penalty)
+    assert loss(other, mask).item() == pytest.approx(value)
     longer = torch.cat([alphas, torch.rand(3, 2, 4)], dim=1)
     longer_mask = torch.cat([mask, torch.zeros(3, 2, dtype=torch.bool)], dim=1)
-    assert doubly_stochastic_penalty(longer, longer_mask).item() == pytest.approx(penalty)
+    assert loss(longer, longer_mask).item() == pytest.approx(value)
 
 
-def test_captions_of_nothing_but_padding_do_not_count(alphas, mask):
-    penalty = doubly_stochastic_penalty(alphas, mask).item()
+@on_attention
+def test_captions_of_nothing_but_padding_do_not_count(alphas, mask, loss):
+    value = loss(alphas, mask).item()
     more = torch.cat([alphas, torch.rand(2, 5, 4)])
     more_mask = torch.cat([mask, torch.zeros(2, 5, dtype=torch.bool)])
-    assert doubly_stochastic_penalty(more, more_mask).item() == pytest.approx(penalty)
+    assert loss(more, more_mask).item() == pytest.approx(value)
 
 
-def test_gradients_are_finite_and_reach_only_real_steps(alphas, mask):
+@on_attention
+def test_gradients_are_finite_and_reach_only_real_steps(alphas, mask, loss):
     mask[1] = False  # a caption of nothing but padding
-    doubly_stochastic_penalty(alphas, mask).backward()
+    loss(alphas, mask).backward()
     assert alphas.grad.isfinite().all()
     assert torch.equal(alphas.grad.abs().sum(dim=-1) > 0, mask)
 
 
-def test_a_batch_of_nothing_but_padding_has_no_penalty_and_a_finite_gradient(alphas):
-    penalty = doubly_stochastic_penalty(alphas, torch.zeros(3, 5, dtype=torch.bool))
-    penalty.backward()
-    assert penalty.item() == 0
+@on_attention
+def test_a_batch_of_nothing_but_padding_costs_nothing_and_has_a_finite_gradient(alphas, loss):
+    value = loss(alphas, torch.zeros(3, 5, dtype=torch.bool))
+    value.backward()
+    assert value.item() == 0
     assert torch.equal(alphas.grad, torch.zeros_like(alphas))
+
+
+# Distillation ------------------------------------------------------------------------------------
+
+
+def test_distillation_is_the_divergence_from_the_teacher():
+    logits = torch.randn(3, 6, generator=torch.manual_seed(6))
+    teacher = torch.randn(3, 6, generator=torch.manual_seed(7)).log_softmax(dim=-1)
+    divergences = []
+    for row, told in zip(logits.tolist(), teacher.tolist(), strict=True):
+        total = sum(math.exp(logit) for logit in row)
+        pairs = zip(row, told, strict=True)
+        divergences.append(
+            sum(math.exp(t) * (t - math.log(math.exp(logit) / total)) for logit, t in pairs)
+        )
+    loss = distillation_loss(logits, teacher)
+    assert loss.item() == pytest.approx(sum(divergences) / 3, rel=1e-4)
+    assert min(divergences) > 0
+
+
+def test_distillation_is_zero_where_the_probabilities_are_the_teachers():
+    logits = torch.randn(2, 5, generator=torch.manual_seed(8))
+    teacher = (logits + 3).log_softmax(dim=-1)  # the same, whatever is added to all logits
+    assert distillation_loss(logits, teacher).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_teacher_in_float16_teaches_in_float32():
+    logits = torch.randn(2, 5, generator=torch.manual_seed(9))
+    teacher = torch.randn(2, 5, generator=torch.manual_seed(10)).log_softmax(dim=-1)
+    loss = distillation_loss(logits.half(), teacher.half())
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(distillation_loss(logits, teacher).item(), rel=0.01)
 
 
 # The self-critical loss ---------------------------------------------------------------------------

@@ -37,5 +37,20 @@ def test_a_stage_says_what_it_learned_from_and_was_measured_on(
     assert measured_on(made) == ALONE
 
 
+def test_the_terms_of_the_data_are_those_given_last(checkpoint, tmp_path):
+    (tmp_path / "terms.txt").write_text("Flickr8k: for\nresearch.\n\nText: non-commercial.\n")
+    (tmp_path / "other.txt").write_text("Everything is free.\n")
+
+    def add(made, *arguments):
+        flags = main.parse_arguments(list(arguments))
+        return add_stage(made, "third", {}, DataSets((HOME,)), flags)
+
+    first = add(checkpoint, "--data-terms", str(tmp_path / "terms.txt"))
+    assert first.terms == ("Flickr8k: for research.", "Text: non-commercial.")
+    assert add(first).terms == first.terms
+    assert add(first, "--data-terms", str(tmp_path / "other.txt")).terms == ("Everything is free.",)
+    assert checkpoint.terms == ()
+
+
 def test_checkpoints_of_earlier_versions_were_measured_on_what_they_name(checkpoint):
     assert measured_on(checkpoint) == checkpoint.measured_on

@@ -1,6 +1,6 @@
 """The recipe: every setting has a flag with a help text, which overrides it and nothing else."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -24,7 +24,14 @@ VALUES = {
     "warmup": 0.5,
     "weight_decay": 0.125,
     "label_smoothing": 0.25,
-    "attention_penalty": 0.5,
+    "frozen_layers": 3,
+    "entropy": 0.5,
+    "guidance": 0.625,
+    "detection": 0.75,
+    "distillation": 0.875,
+    "captions_per_photo": 3,
+    "other_manners": 0.5,
+    "train_size": 96,
     "clip_norm": 3.0,
     "patience": 9,
     "crop": 0.5,
@@ -98,13 +105,22 @@ def test_the_type_of_a_setting_is_that_of_its_values(name):
         ("min_count", "5"),
         ("beam", "4"),
         ("clip_norm", "1.0"),
-        ("epochs", "decoder 10, finetune 3, refine 9, reinforce 3, adapt 10"),
+        ("patience", "language 4, decoder 4, finetune 9, refine 4, reinforce 4, adapt 4"),
     ],
 )
 def test_a_default_is_described_by_stage_where_the_stages_differ(name, text):
-    assert main.RECIPE.describe(name) == text
+    recipe = replace(main.RECIPE, finetune=replace(main.RECIPE.finetune, patience=9))
+    assert recipe.describe(name) == text
 
 
-def test_the_first_stage_of_the_recipe_keeps_the_encoder_frozen_and_the_second_does_not():
-    assert main.RECIPE.decoder.encoder_learning_rate == 0
-    assert main.RECIPE.finetune.encoder_learning_rate > 0
+def test_the_recipe_keeps_the_encoder_frozen_until_the_decoder_has_learned_to_read_it():
+    assert STAGES == ("language", "decoder", "finetune", "refine", "reinforce")
+    frozen = {name: main.RECIPE.stages[name].encoder_learning_rate == 0 for name in STAGES}
+    assert frozen["language"]
+    assert frozen["decoder"]
+    assert not frozen["finetune"]
+
+
+def test_the_recipe_keeps_what_the_encoder_knows_while_it_learns():
+    for config in main.RECIPE.stages.values():
+        assert (config.distillation > 0) == (config.encoder_learning_rate > 0)

@@ -63,6 +63,16 @@ def test_the_figures_of_other_sets_are_kept_and_printed(files, capsys):
     assert written(files) == [("decoder", 1), ("finetune", 1)]
 
 
+def test_a_stage_without_captions_has_no_curves_of_them(files, capsys):
+    """The language model writes no captions of photographs: it has a loss alone."""
+    Report(files, "language")([record(1) | {"dev": {"loss": 2.25}}])
+    assert not files.plot.exists()
+    assert capsys.readouterr().out == "language epoch 1: train loss 3.000, dev loss 2.250, 1 s\n"
+    Report(files, "decoder")([record(1)])
+    assert files.plot.exists()
+    assert written(files) == [("language", 1), ("decoder", 1)]
+
+
 def test_without_a_file_there_are_no_records(files):
     assert read_records(files.metrics) == []
 

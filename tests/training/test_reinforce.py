@@ -10,10 +10,11 @@ from pycocoevalcap.cider.cider_scorer import CiderScorer
 from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data.dataset import Batch
-from captioning.data.vocab import END, PAD, START, UNK
+from captioning.data.vocab import END, PAD, START, TOKENS, UNK
 from captioning.network.config import ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS, Decoder
 from captioning.network.model import CaptioningModel
+from captioning.training import reinforce
 from captioning.training.reinforce import SelfCritical, sample
 from captioning.training.train import (
     Optimization,
@@ -21,16 +22,29 @@ from captioning.training.train import (
     make_optimizer,
     train_one_epoch,
 )
+from tests.training.small import caption_loss
 
 WORDS = 5
-SIZES = ModelConfig(4 + WORDS, embedding_dim=6, attention_dim=4, decoder_dim=7, dropout=0.0)
-NEVER = {PAD, START, UNK}
+SIZES = ModelConfig(4 + WORDS, 6, 4, 7, dropout=0.0, classes=WORDS)
+NEVER = TOKENS.never
+
+
+def make_decoder(config=SIZES):
+    """Each word is the noun of a class."""
+    decoder = Decoder(config)
+    decoder.classifier.name_classes(range(4, 4 + WORDS))
+    return decoder
+
+
+def begin(count):
+    """The start tokens of as many captions."""
+    return torch.full((count,), START)
 
 
 @pytest.fixture(scope="module")
 def decoder():
     torch.manual_seed(1)
-    decoder = Decoder(SIZES).eval()
+    decoder = make_decoder().eval()
     with torch.no_grad():
         for weight in (decoder.embedding.weight, decoder.vocabulary.weight):
             weight.mul_(4)  # words must differ in their probability
@@ -48,20 +62,20 @@ def words_of(row):
 
 def test_captions_are_drawn_as_decoding_would_write_them(decoder, features):
     torch.manual_seed(0)
-    tokens, _ = sample(decoder, features, 40, max_words=6)
+    tokens, _ = sample(decoder, features, begin(120), max_words=6, never=NEVER)
     assert tokens.shape[0] == 120
     assert tokens.shape[1] <= 6
     for row in tokens.tolist():
-        assert row[0] not in NEVER | {END}
+        assert row[0] not in {*NEVER, END}
         length = row.index(END) if END in row else len(row)
-        assert not NEVER & set(row[:length])
+        assert not set(NEVER) & set(row[:length])
         assert set(row[length + 1 :]) <= {PAD}
     assert len({tuple(row) for row in tokens.tolist()}) > 20
 
 
 def test_probabilities_are_those_of_teacher_forcing_without_excluded_tokens(decoder, features):
     torch.manual_seed(3)
-    tokens, log_probabilities = sample(decoder, features, 4, max_words=6)
+    tokens, log_probabilities = sample(decoder, features, begin(12), max_words=6, never=NEVER)
     inputs = torch.cat([torch.full((12, 1), START), tokens[:, :-1]], dim=1)
     logits = decoder(features, inputs)[0].detach()
     for row in range(12):
@@ -70,7 +84,7 @@ def test_probabilities_are_those_of_teacher_forcing_without_excluded_tokens(deco
             if token == PAD:
                 assert log_probabilities[row, step] == 0
                 continue
-            never = NEVER | ({END} if step == 0 else set())
+            never = [*NEVER, *([END] if step == 0 else [])]
             allowed = [
                 math.exp(v) for i, v in enumerate(logits[row, step].tolist()) if i not in never
             ]
@@ -81,7 +95,9 @@ def test_probabilities_are_those_of_teacher_forcing_without_excluded_tokens(deco
 def test_a_caption_is_drawn_as_often_as_it_is_likely(decoder, features):
     torch.manual_seed(4)
     with torch.no_grad():
-        tokens, log_probabilities = sample(decoder, features[:1], 4000, max_words=2)
+        tokens, log_probabilities = sample(
+            decoder, features[:1], begin(4000), max_words=2, never=NEVER
+        )
     counts = Counter(map(tuple, tokens.tolist()))
     likely = {
         tuple(row): float(total.exp())
@@ -93,10 +109,24 @@ def test_a_caption_is_drawn_as_often_as_it_is_likely(decoder, features):
         assert abs(counts[caption] / 4000 - probability) < 5 * error + 1e-3
 
 
+def test_captions_in_a_manner_begin_with_its_token_and_never_hold_it(decoder, features):
+    """The photographs of a batch may have different manners."""
+    manner = 4
+    starts = torch.tensor([START] * 50 + [manner] * 50 + [START] * 50)
+    torch.manual_seed(11)
+    tokens, log_probabilities = sample(decoder, features, starts, 6, never=(*NEVER, manner))
+    assert not (tokens == manner).any()
+    logits = decoder(features, starts.unsqueeze(1))[0].detach()[:, 0]  # (N, V)
+    never = [PAD, START, UNK, END, manner]
+    scores = logits.index_fill(1, torch.tensor(never), -torch.inf).log_softmax(dim=-1)
+    expected = scores.gather(1, tokens[:, :1]).squeeze(1)
+    torch.testing.assert_close(log_probabilities[:, 0].detach(), expected)
+
+
 def test_gradients_reach_decoder_and_features(decoder, features):
     torch.manual_seed(5)
     copy = features.clone().requires_grad_()
-    _, log_probabilities = sample(decoder, copy, 2, max_words=5)
+    _, log_probabilities = sample(decoder, copy, begin(6), max_words=5, never=NEVER)
     log_probabilities.sum().backward()
     assert copy.grad.isfinite().all()
     assert copy.grad.abs().sum() > 0
@@ -120,7 +150,7 @@ def test_rewards_are_those_of_pycocoevalcap_with_end_as_a_word():
     drawn = torch.tensor(
         [[4, 5, END], [4, 6, 5], [7, 8, END], [8, END, PAD], [4, 8, END], [5, 5, 5]]
     )
-    rewards = SelfCritical(CAPTIONS, max_words=4).rewards(drawn, TARGETS, samples=2)
+    rewards = SelfCritical(CAPTIONS, 4, caption_loss).rewards(drawn, TARGETS, samples=2)
     for turn in range(2):
         theirs = CiderScorer(n=4, sigma=6.0)
         for image, references in enumerate(CAPTIONS):
@@ -132,7 +162,7 @@ def test_rewards_are_those_of_pycocoevalcap_with_end_as_a_word():
 
 
 def test_a_caption_that_breaks_off_is_rewarded_less_than_one_that_ends():
-    scorer = SelfCritical(CAPTIONS, max_words=4)
+    scorer = SelfCritical(CAPTIONS, 4, caption_loss)
     drawn = torch.tensor([[4, 5, END], [4, 5, PAD]] + [[7, 8, END]] * 4)
     rewards = scorer.rewards(drawn, TARGETS, samples=2)
     assert rewards[0] > rewards[1]
@@ -144,24 +174,24 @@ class Features(CaptioningModel):
     def __init__(self, config=SIZES):
         torch.nn.Module.__init__(self)
         self.encoder = torch.nn.Identity()
-        self.decoder = Decoder(config)
+        self.decoder = make_decoder(config)
 
 
 def test_the_network_learns_from_rewards_alone():
     """Three photographs, each with other captions."""
     torch.manual_seed(1)
-    network = Features(ModelConfig(4 + WORDS, 16, 8, 24, dropout=0.0))
+    network = Features(ModelConfig(4 + WORDS, 16, 8, 24, dropout=0.0, classes=WORDS))
     photographs = torch.randn(3, 4, ENCODER_CHANNELS)
     batch = Batch(photographs, INPUTS, TARGETS)
     config = TrainConfig(
         epochs=1, batch_size=3, learning_rate=0.005, samples=8, cross_entropy=0.0, warmup=0.0
     )
-    loss = SelfCritical(CAPTIONS, max_words=4)
+    loss = SelfCritical(CAPTIONS, 4, caption_loss)
 
     def mean_rewards():
         torch.manual_seed(7)
         with torch.no_grad():
-            tokens, _ = sample(network.decoder, photographs, 100, max_words=4)
+            tokens, _ = sample(network.decoder, photographs, begin(300), max_words=4, never=NEVER)
         return loss.rewards(tokens, TARGETS, 100).view(3, -1).mean(dim=1)
 
     optimizer = make_optimizer(network, config)
@@ -171,6 +201,23 @@ def test_the_network_learns_from_rewards_alone():
     assert (mean_rewards() > 1.8 * before).all()
 
 
+def test_the_captions_of_a_photograph_are_sampled_in_their_own_manner(monkeypatch):
+    started = []
+
+    def record(decoder, features, starts, max_words, never):
+        started.append((starts.tolist(), never))
+        return sample(decoder, features, starts, max_words, never)
+
+    monkeypatch.setattr(reinforce, "sample", record)
+    inputs = INPUTS.clone()
+    inputs[4:, 0] = 8  # the third photograph's captions are in another manner
+    batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), inputs, TARGETS)
+    config = TrainConfig(epochs=1, batch_size=3, learning_rate=0.1, samples=3)
+    never = (*NEVER, 8)
+    SelfCritical(CAPTIONS, 4, caption_loss, never)(Features(), batch, config)
+    assert started == [([START] * 6 + [8] * 3, never)]
+
+
 def test_sampling_is_without_dropout_and_cross_entropy_with_it():
     torch.manual_seed(10)
     network = Features(replace(SIZES, dropout=0.9)).train()
@@ -178,22 +225,31 @@ def test_sampling_is_without_dropout_and_cross_entropy_with_it():
     network.decoder.dropout.register_forward_hook(lambda part, *_: seen.append(part.training))
     batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
     config = TrainConfig(epochs=1, batch_size=3, learning_rate=0.1, samples=2)
-    SelfCritical(CAPTIONS, 4)(network, batch, config)
+    SelfCritical(CAPTIONS, 4, caption_loss)(network, batch, config)
     assert seen[0] is False
     assert seen[-1] is True
     assert network.decoder.training
 
 
-def test_cross_entropy_has_the_weight_of_the_settings():
+def test_the_loss_of_given_captions_has_the_weight_of_the_settings():
     torch.manual_seed(8)
     network = Features().eval()
     batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
     losses = []
     for weight in (0.0, 1.0, 3.0):
         torch.manual_seed(9)
-        config = TrainConfig(
-            epochs=1, batch_size=3, learning_rate=0.1, samples=2, cross_entropy=weight
-        )
-        losses.append(float(SelfCritical(CAPTIONS, 4)(network, batch, config).detach()))
-    assert losses[1] > losses[0]
-    assert losses[2] - losses[0] == pytest.approx(3 * (losses[1] - losses[0]), rel=1e-4)
+        config = TrainConfig(1, 3, 0.1, samples=2, cross_entropy=weight, entropy=0.5)
+        loss = SelfCritical(CAPTIONS, 4, caption_loss)(network, batch, config)
+        losses.append(float(loss.detach()))
+    given = float(caption_loss(network, batch, config).detach())
+    assert losses[1] - losses[0] == pytest.approx(given, rel=1e-4)
+    assert losses[2] - losses[0] == pytest.approx(3 * given, rel=1e-4)
+
+
+def test_without_a_weight_given_captions_cost_nothing():
+    def never(network, batch, config):
+        raise AssertionError("it was computed")
+
+    batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
+    config = TrainConfig(1, 3, 0.1, samples=2, cross_entropy=0.0)
+    assert SelfCritical(CAPTIONS, 4, never)(Features(), batch, config).isfinite()

@@ -23,9 +23,10 @@ from captioning.network.checkpoint import Checkpoint, load_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("RESUME_KILLS", "8"))
-MODELS = ("decoder", "finetune", "refine", "reinforce", "blend", "best")
+MODELS = ("language", "decoder", "finetune", "refine", "reinforce", "blend", "best")
 SETTINGS = {
     "image-size": 64,
+    "train-size": 48,
     "embedding-dim": 8,
     "attention-dim": 6,
     "decoder-dim": 7,
@@ -53,13 +54,14 @@ def folder(tmp_path_factory, resnet):
             Image.fromarray(pixels).resize((90, 60)).save(folder / "photos" / name)
             rows += [f"{name},A man rides horse {k} , {name[0]} fast ." for k in range(2)]
     (folder / "captions.txt").write_text("\n".join(rows) + "\n")
+    (folder / "text.txt").write_text("".join(f"A dog number {k} runs .\n" for k in range(7)))
     yield folder
     shutil.rmtree(folder)  # hundreds of megabytes
 
 
 def command(*arguments):
     settings = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
-    data = ["--captions", "captions.txt", "--images", "photos"]
+    data = ["--captions", "captions.txt", "--images", "photos", "--text", "text.txt"]
     weights = ["--encoder-weights", "resnet50.pth"]
     return [sys.executable, str(ROOT / "main.py"), *data, *weights, *settings, *arguments]
 

@@ -28,7 +28,10 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes")
     captions = write_data_set(folder, copies=8)
     shipped = Checkpoint.load(SHIPPED_MODEL)
-    encoder = shipped.build().encoder.stages.state_dict()
+    network = shipped.build()
+    classifier = network.decoder.classifier.linear.state_dict()
+    encoder = network.encoder.stages.state_dict()
+    encoder |= {f"fc.{name}": value for name, value in classifier.items()}
     torch.save(encoder, folder / "encoder.pth")
     flags = {
         "--captions": captions,
@@ -43,7 +46,6 @@ def trained(tmp_path_factory):
         "--embedding-dim": 128,
         "--attention-dim": 64,
         "--decoder-dim": 256,
-        "--attention-penalty": 0,
         "--precision": "float32",
         "--device": "cpu",
     }
