@@ -77,6 +77,9 @@ class TrainConfig:
         int, "captions sampled per photograph to be rewarded; 0 for cross-entropy alone"
     ] = 0
     cross_entropy: Annotated[float, "weight of the cross-entropy beside the reward"] = 1.0
+    naming: Annotated[
+        float, "reward of naming what the classifier is sure of, beside the CIDEr-D of 0 to 10"
+    ] = 0.0
     precision: Annotated[
         str, "float32, bfloat16, or auto: bfloat16 where the hardware computes in it"
     ] = "float32"
@@ -104,6 +107,7 @@ class TrainConfig:
             "detection",
             "distillation",
             "cross_entropy",
+            "naming",
         ):
             if not getattr(self, name) >= 0:
                 raise SettingError(f"{name} must be at least 0, not {getattr(self, name)}")

@@ -31,6 +31,7 @@ VALUES = {
     "distillation": 0.875,
     "captions_per_photo": 3,
     "other_manners": 0.5,
+    "naming": 0.6,
     "train_size": 96,
     "clip_norm": 3.0,
     "patience": 9,

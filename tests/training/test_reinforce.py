@@ -11,11 +11,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data.dataset import Batch
 from captioning.data.vocab import END, PAD, START, TOKENS, UNK
+from captioning.network.classifier import Nouns
 from captioning.network.config import ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS, Decoder
 from captioning.network.model import CaptioningModel
 from captioning.training import reinforce
-from captioning.training.reinforce import SelfCritical, sample
+from captioning.training.reinforce import SelfCritical, naming_rewards, sample
 from captioning.training.train import (
     Optimization,
     TrainConfig,
@@ -199,6 +200,40 @@ def test_the_network_learns_from_rewards_alone():
     before = mean_rewards()
     train_one_epoch(network, [batch] * 180, optimization, config, loss)
     assert (mean_rewards() > 1.8 * before).all()
+
+
+def test_naming_what_the_classifier_is_sure_of_is_rewarded_once_for_each_noun():
+    nouns = Nouns(torch.tensor([[4, 5], [6, 4]]), torch.tensor([[0.7, 0.2], [0.9, 0.05]]).log())
+    of_first = [[4, 7, 4, END], [5, 4, END, PAD], [7, 8, END, PAD]]
+    of_second = [[6, 5, 7, END], [4, 4, 6, END], [8, END, PAD, PAD]]
+    tokens = torch.tensor([*of_first, *of_second])
+    expected = torch.tensor([0.7, 0.9, 0.0, 0.9, 0.95, 0.0])
+    torch.testing.assert_close(naming_rewards(tokens, nouns), expected)
+
+
+def test_the_decoder_learns_to_name_what_is_rewarded(monkeypatch):
+    """References say nothing of the noun; the reward of naming it outweighs them."""
+    torch.manual_seed(3)
+    network = Features()
+    with torch.no_grad():
+        network.decoder.copy.trust.bias -= 5  # it copies next to nothing yet
+    nouns = Nouns(torch.tensor([[7], [5], [6]]), torch.tensor([[0.9]] * 3).log())
+    monkeypatch.setattr(network.decoder.classifier, "offer", lambda features: nouns)
+    batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
+    config = TrainConfig(1, 3, 0.01, samples=5, cross_entropy=0, naming=20.0)
+    optimizer = make_optimizer(network, config)
+    optimization = Optimization(optimizer, LambdaLR(optimizer, lambda step: 1.0))
+
+    def named():
+        with torch.no_grad():
+            drawn = sample(network.decoder.eval(), batch.visual, begin(300), 4, NEVER)
+        return float(naming_rewards(drawn.tokens, nouns).mean())
+
+    before = named()
+    train_one_epoch(
+        network, [batch] * 60, optimization, config, SelfCritical(CAPTIONS, 4, caption_loss)
+    )
+    assert before < 0.6 < 0.7 < named()
 
 
 def test_the_captions_of_a_photograph_are_sampled_in_their_own_manner(monkeypatch):

@@ -71,6 +71,7 @@ def test_the_learning_rate_rises_to_its_peak_and_then_falls(total, warmup):
         ("weight_decay", -0.1),
         *((name, -0.1) for name in ("entropy", "guidance", "detection", "distillation")),
         *((name, math.nan) for name in ("entropy", "guidance", "detection", "distillation")),
+        ("naming", -0.1),
         ("other_manners", -0.1),
         ("other_manners", 1.5),
         ("other_manners", math.nan),
