@@ -212,7 +212,8 @@ def shipped_result():
 def test_the_card_of_the_model_that_ships_knows_its_data(shipped_result):
     card = text_of(model_card(Checkpoint.load(SHIPPED_MODEL), shipped_result))
     assert [word for word in SHIPPED_ONLY if word not in card] == []
-    assert "| METEOR | 21.7 | 21.1 to 22.3 | x100 |" in card
+    score, (low, high) = (shipped_result[key]["METEOR"] for key in ("metrics", "intervals"))
+    assert f"| METEOR | {score:.1f} | {low:.1f} to {high:.1f} | x100 |" in card
     assert "6,091 photographs" in card
     assert "not recorded" not in card
     assert "not known" not in card

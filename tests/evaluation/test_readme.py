@@ -25,9 +25,12 @@ def test_the_readme_gets_the_scores_between_its_marks(shipped_result):
     text = with_results(readme, shipped_result)
     assert text.startswith(f"before\n{README_BEGIN}\n\n1,000 photographs of the development split")
     assert text.endswith(f"\n\n{README_END}\nafter\n")
-    assert "| 61.6 (57.9 to 65.7) |" in text
-    assert "0.056 nats (0.049 to 0.063) more" in text_of(text)
-    assert "45.4 % of the captions name an object that no reference names" in text_of(text)
+    scores, intervals = shipped_result["metrics"], shipped_result["intervals"]
+    low, high = intervals["CIDEr-D"]
+    assert f"| {scores['CIDEr-D']:.1f} ({low:.1f} to {high:.1f}) |" in text
+    assert f"{shipped_result['attention']['faithfulness']:.3f} nats" in text_of(text)
+    chair = f"{scores['CHAIR-s']:.1f} %"
+    assert f"{chair} of the captions name an object that no reference names" in text_of(text)
     assert "old" not in text
     assert with_results(text, shipped_result) == text
 
