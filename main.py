@@ -28,7 +28,7 @@ RECIPE = Recipe(
     attention_dim=512,
     decoder_dim=512,
     dropout=0.5,
-    decoding=DecodeConfig(beam=4, length_penalty=0.8, max_words=30),
+    decoding=DecodeConfig(beam=4, length_penalty=0.8, max_words=30, repetition_penalty=1.5),
     blend=0.25,  # nearer to the reinforced weights, captions become repetitive
     language=TrainConfig(
         epochs=1,

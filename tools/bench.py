@@ -28,12 +28,12 @@ from torchvision.models import resnet50
 
 from captioning.data.caption_files import Photograph, read_captions
 from captioning.data.dataset import Batch, CaptionDataset, Pixels, batches, collate
+from captioning.data.function_words import FUNCTION_WORDS
 from captioning.data.splits import split_photographs
 from captioning.errors import CaptioningError
 from captioning.evaluation.corpus import Corpus, caption_scores, caption_statistics
 from captioning.evaluation.evaluate import evaluate
 from captioning.evaluation.faithfulness import AttentionProbe
-from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.evaluation.uncertainty import intervals
 from captioning.files import write_atomically
 from captioning.inference.captioner import Captioner

@@ -6,7 +6,7 @@ import streamlit as st
 from PIL import Image
 
 from captioning.app.wording import explain_map, make_distinct, percent, position
-from captioning.evaluation.function_words import opening_word
+from captioning.evaluation.opening_word import opening_word
 from captioning.inference.captioner import Caption, MapKind
 from captioning.pictures import heat_of, overlay, scale_picture, thumbnail
 

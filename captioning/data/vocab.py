@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from captioning.data.function_words import FUNCTION_WORDS
 from captioning.errors import SettingError
 
 PAD, START, END, UNK = 0, 1, 2, 3
@@ -19,6 +20,7 @@ class Tokens:
     start: int
     end: int
     never: tuple[int, ...]  # must include <start>
+    repeatable: tuple[int, ...] = ()  # function words, which captions repeat as they need
 
 
 # Of the default manner, in a vocabulary without others: see ``Vocabulary.tokens``.
@@ -129,7 +131,12 @@ class Vocabulary:
             known = ", ".join(self.manners) or "none but the default one"
             raise SettingError(f"the model knows no manner '{manner}'; it knows {known}")
         starts = (self.ids[manner_token(each)] for each in self.manners)
-        return Tokens(self.ids[manner_token(manner)], END, (*TOKENS.never, *starts))
+        return Tokens(
+            start=self.ids[manner_token(manner)],
+            end=END,
+            never=(*TOKENS.never, *starts),
+            repeatable=tuple(self.ids[word] for word in sorted(FUNCTION_WORDS & self.ids.keys())),
+        )
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Turn tokens into ids, unknown words into ``UNK``; adds no ``<start>`` or ``<end>``."""

@@ -10,6 +10,7 @@ from captioning.evaluation.catalogue import NEXT_WORD, OBJECTS, REPORTED, metric
 from captioning.evaluation.markdown import in_brackets, items, name_and_facts, paragraph
 from captioning.evaluation.summary import (
     OTHER_SETS,
+    SEARCH,
     OtherSet,
     novelty_remark,
     novelty_rows,
@@ -177,10 +178,8 @@ def _scores(checkpoint: Checkpoint, result: Mapping[str, Any]) -> list[str]:
         photographs += f", {result['references per image']} references each"
     if checkpoint.training_images:  # the scorer refuses those that are recorded there
         photographs += ", none of which it was trained on"
-    search = (
-        f"beam {result['beam']}, length penalty {result['length penalty']}, at most "
-        f"{checkpoint.decoding.max_words} words"
-    )
+    settings = [f"{name} {result[name]}" for name in SEARCH if name in result]
+    search = ", ".join([*settings, f"at most {checkpoint.decoding.max_words} words"])
     return [
         paragraph(f"{photographs}; {search}. {_SCORES}"),
         "\n".join(_table(result)),

@@ -21,9 +21,9 @@ from captioning.data.manners import set_manners
 from captioning.data.splits import split_photographs
 from captioning.evaluation.assessment import compare_statistics, with_intervals
 from captioning.evaluation.corpus import Corpus, caption_statistics, references_per_image
-from captioning.evaluation.function_words import opening_word
 from captioning.evaluation.hallucination import hallucinations
 from captioning.evaluation.objects import ObjectWords
+from captioning.evaluation.opening_word import opening_word
 from captioning.evaluation.report_gallery import PHOTO_SIDE
 from captioning.evaluation.scoring_flags import ScoringFlags
 from captioning.evaluation.uncertainty import Statistic

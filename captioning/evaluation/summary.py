@@ -140,6 +140,9 @@ def typeset(number: str) -> str:
     return number.replace("-", "\N{MINUS SIGN}")
 
 
+SEARCH = ("beam", "length penalty", "repetition penalty")  # what results say of it
+
+
 def split_name(result: Mapping[str, Any]) -> str:
     """The split that was scored, in words."""
     return _SPLITS.get(result["split"], str(result["split"]))
@@ -150,7 +153,7 @@ def facts(result: Mapping[str, Any]) -> list[str]:
     known = [f"{result['images']:,} photographs"]
     if "references per image" in result:
         known.append(f"{result['references per image']} references each")
-    known += [f"{name} {result[name]}" for name in ("beam", "length penalty") if name in result]
+    known += [f"{name} {result[name]}" for name in SEARCH if name in result]
     return [*known, result["date"]] if "date" in result else known
 
 

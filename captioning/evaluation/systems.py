@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from captioning.data.caption_files import DataError, Photograph
 from captioning.data.dataset import CaptionDataset, Pixels, batches
+from captioning.data.function_words import FUNCTION_WORDS
 from captioning.data.training_record import recorded_among
 from captioning.evaluation.agreement import EvidenceProbe
 from captioning.evaluation.assessment import System
@@ -21,7 +22,6 @@ from captioning.evaluation.baselines import (
 )
 from captioning.evaluation.evaluate import BeamSweep, Evaluation, evaluate
 from captioning.evaluation.faithfulness import AttentionProbe
-from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.evaluation.mosaics import MosaicExample, choose_mosaics
 from captioning.evaluation.other_sets import caption_groups
 from captioning.evaluation.pointing import (
@@ -153,6 +153,7 @@ class Systems:
             "sha256": file_hash(path),
             "beam": decoding.beam,
             "length penalty": decoding.length_penalty,
+            "repetition penalty": decoding.repetition_penalty,
         }
         return ScoredSystem(
             name=path.stem,

@@ -66,10 +66,10 @@ class Caption:
     probability of each word given those before it. ``probability`` is the whole caption's, its end
     included, and ``confidence`` the geometric mean over its words and its end, whose calibration is
     measured.
-    ``score`` is what the search ranked by: the natural log-probability of the caption, divided by
-    its length to the power of the length penalty. ``novelty`` is how unlike the training
-    photographs the picture is: the share, from 0 to 1, of ordinary held-out photographs that are
-    less so; None where the model cannot tell.
+    ``score`` is what the search ranked by: the natural log-probability of the caption, less the
+    penalty of repeated words, divided by its length to the power of the length penalty.
+    ``novelty`` is how unlike the training photographs the picture is: the share, from 0 to 1, of
+    ordinary held-out photographs that are less so; None where the model cannot tell.
     """
 
     source: str

@@ -39,9 +39,10 @@ class Hypothesis(NamedTuple):
 class _Beams(NamedTuple):
     """B * K hypotheses, those of a photograph next to each other, best first; B at the start."""
 
-    total: Tensor  # (B, K), the sum of the log-probabilities; -inf for a beam not in use
+    total: Tensor  # (B, K), the log-probabilities less the penalties; -inf for a beam not in use
     lengths: Tensor  # (B, K), words with <end>
     ended: Tensor  # (B, K)
+    words: Tensor  # (B, K, T), the tokens so far
 
 
 class _Extension(NamedTuple):
@@ -75,7 +76,7 @@ def beam_search(
         log_probabilities, alphas, state = engine.step(last, state)
         allowed = _forbid(log_probabilities.cpu(), tokens, position, config.max_words)
         width = beams.total.shape[1]  # before the extension
-        beams, extension = _extend(beams, allowed, alphas.cpu(), tokens.end, config)
+        beams, extension = _extend(beams, allowed, alphas.cpu(), tokens, config)
         history.append(extension)
         ended = beams.ended.all(dim=1)  # (B,)
         going = (~ended).nonzero().flatten()
@@ -102,7 +103,10 @@ def beam_search(
 def _first_beams(count: int) -> _Beams:
     """One empty hypothesis per photograph."""
     return _Beams(
-        torch.zeros(count, 1), torch.zeros(count, 1), torch.zeros(count, 1, dtype=torch.bool)
+        total=torch.zeros(count, 1),
+        lengths=torch.zeros(count, 1),
+        ended=torch.zeros(count, 1, dtype=torch.bool),
+        words=torch.zeros(count, 1, 0, dtype=torch.long),
     )
 
 
@@ -120,7 +124,7 @@ def _forbid(log_probabilities: Tensor, tokens: Tokens, position: int, max_words:
 
 
 def _extend(
-    beams: _Beams, log_probabilities: Tensor, alphas: Tensor, end: int, config: DecodeConfig
+    beams: _Beams, log_probabilities: Tensor, alphas: Tensor, tokens: Tokens, config: DecodeConfig
 ) -> tuple[_Beams, _Extension]:
     """Extend each hypothesis by each token and keep the best K, or all while they are fewer."""
     count, hypotheses = beams.total.shape
@@ -129,10 +133,12 @@ def _extend(
     if beams.ended.any():
         # A hypothesis that has ended stays as it is: all that may follow is <end>, at no cost.
         free_end = torch.full((vocabulary,), -torch.inf)
-        free_end[end] = 0.0
+        free_end[tokens.end] = 0.0
         following = torch.where(beams.ended.unsqueeze(-1), free_end, following)
     lengths = beams.lengths + ~beams.ended  # (B, K)
     totals = beams.total.unsqueeze(-1) + following  # (B, K, V)
+    if config.repetition_penalty:
+        totals = _penalize_repetition(totals, beams.words, tokens, config.repetition_penalty)
     penalty = config.length_penalty
     ranks = totals / (lengths**penalty).unsqueeze(-1) if penalty else totals
     kept = min(config.beam, hypotheses * vocabulary)
@@ -143,10 +149,26 @@ def _extend(
         total,
         lengths.gather(1, parents),
         # A beam for which no hypothesis was possible has nothing more to say either.
-        ended=(chosen == end) | total.isneginf(),
+        ended=(chosen == tokens.end) | total.isneginf(),
+        words=torch.cat([_of_parents(beams.words, parents), chosen.unsqueeze(-1)], dim=-1),
     )
     new = following.flatten(1).gather(1, best)
     return extended, _Extension(parents, chosen, new, alphas.view(count, hypotheses, -1))
+
+
+def _penalize_repetition(totals: Tensor, words: Tensor, tokens: Tokens, penalty: float) -> Tensor:
+    """Totals (B, K, V), less the penalty for each time that a token is among words (B, K, T).
+
+    What is ``repeatable`` costs nothing, and neither does ``<end>``.
+    """
+    costs = torch.full(totals.shape[-1:], penalty)
+    costs[[*tokens.repeatable, tokens.end]] = 0.0
+    return totals.scatter_add(-1, words, -costs[words])
+
+
+def _of_parents(words: Tensor, parents: Tensor) -> Tensor:
+    """The words (B, K, T) that the parents (B, K'), of hypotheses before, have: (B, K', T)."""
+    return words.gather(1, parents.unsqueeze(-1).expand(-1, -1, words.shape[-1]))
 
 
 _Parts = TypeVar("_Parts", _Beams, _Extension)

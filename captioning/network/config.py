@@ -40,8 +40,10 @@ class DecodeConfig:
 
     ``beam`` is its width; 1 is greedy search. A hypothesis is ranked, during the search and after
     it, by its log-probability divided by ``length ** length_penalty``, where its length counts
-    ``<end>``: 0 ranks by probability alone, 1 by the mean over the words. A caption has 1 to
-    ``max_words`` words, and every one ends: after ``max_words`` only ``<end>`` may follow.
+    ``<end>``: 0 ranks by probability alone, 1 by the mean over the words. A content word loses
+    ``repetition_penalty`` of its log-probability for each time that the caption has it already. A
+    caption has 1 to ``max_words`` words, and every one ends: after ``max_words`` only ``<end>``
+    may follow.
     """
 
     beam: Annotated[int, "beam width of the search; 1 is greedy"] = 3
@@ -49,6 +51,9 @@ class DecodeConfig:
         float, "power of a caption's length that divides its log-probability; 0 for none"
     ] = 0.0
     max_words: Annotated[int, "longest caption, in words"] = 30
+    repetition_penalty: Annotated[
+        float, "log-probability that a content word loses each time it is repeated"
+    ] = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.beam <= MAX_BEAM:
@@ -57,3 +62,7 @@ class DecodeConfig:
             raise SettingError(f"length_penalty must be in [0, 5], not {self.length_penalty}")
         if self.max_words < 1:
             raise SettingError(f"max_words must be at least 1, not {self.max_words}")
+        if not 0 <= self.repetition_penalty <= 100:
+            raise SettingError(
+                f"repetition_penalty must be in [0, 100], not {self.repetition_penalty}"
+            )

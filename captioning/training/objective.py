@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from captioning.data.dataset import Batch
+from captioning.data.function_words import FUNCTION_WORDS
 from captioning.data.vocab import PAD, SPECIAL_TOKENS, Vocabulary
-from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.network.model import CaptioningModel
 from captioning.training.losses import (
     attention_entropy,

@@ -51,8 +51,8 @@ def why_not_comparable(checkpoint: Checkpoint, last: Checkpoint) -> str:
 def describe_search(decoding: DecodeConfig) -> str:
     """The settings of a search in a few words."""
     return (
-        f"beam {decoding.beam}, length penalty {decoding.length_penalty:g} and at most "
-        f"{decoding.max_words} words"
+        f"beam {decoding.beam}, length penalty {decoding.length_penalty:g}, repetition penalty "
+        f"{decoding.repetition_penalty:g} and at most {decoding.max_words} words"
     )
 
 

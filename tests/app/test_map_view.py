@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from captioning.app import caption_view
-from captioning.evaluation.function_words import opening_word
+from captioning.evaluation.opening_word import opening_word
 from captioning.inference.captioner import Captioner
 from captioning.inference.torch_engine import TorchEngine
 from captioning.pictures import LEAST_EVIDENCE

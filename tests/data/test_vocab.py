@@ -1,6 +1,7 @@
 """Words: the tokeniser against NLTK and its inverse, the vocabulary against its promises."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -245,7 +246,7 @@ def test_swapping_sides_twice_changes_nothing(text):
 def test_without_manners_the_tokens_are_those_of_every_vocabulary():
     vocabulary = vocabulary_of("a dog")
     assert vocabulary.manners == ()
-    assert vocabulary.tokens() == TOKENS
+    assert replace(vocabulary.tokens(), repeatable=()) == TOKENS
 
 
 def test_a_manner_has_a_start_token_of_its_own_that_is_never_written():
@@ -301,3 +302,8 @@ def test_required_words_are_known_whatever_their_count(captions, min_count, requ
     counts = Counter(word for caption in captions for word in caption)
     ranks = [(-counts[word], word) for word in built.words[4:]]
     assert ranks == sorted(ranks)
+
+
+def test_function_words_are_repeatable_and_others_are_not():
+    vocabulary = Vocabulary((*SPECIAL_TOKENS, "<web>", "on", "dog", "a"))
+    assert set(vocabulary.tokens("web").repeatable) == {vocabulary.ids["on"], vocabulary.ids["a"]}

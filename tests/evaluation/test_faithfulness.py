@@ -6,9 +6,9 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from captioning.data.dataset import Batch
+from captioning.data.function_words import FUNCTION_WORDS
 from captioning.data.vocab import END, PAD, START, TOKENS, Vocabulary
 from captioning.evaluation.faithfulness import SHARE, AttentionProbe
-from captioning.evaluation.function_words import FUNCTION_WORDS
 from captioning.evaluation.uncertainty import estimates, intervals
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.torch_engine import TorchEngine

@@ -12,8 +12,8 @@ from captioning.data.images import ImageError
 from captioning.data.splits import hashed_split
 from captioning.errors import SettingError
 from captioning.evaluation.corpus import Corpus, caption_scores
-from captioning.evaluation.function_words import opening_word
 from captioning.evaluation.objects import ObjectWords
+from captioning.evaluation.opening_word import opening_word
 from captioning.evaluation.other_sets import (
     EXAMPLES,
     CaptionedGroup,

@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise, product
 
@@ -116,8 +117,12 @@ def search(table, images, **config):
     )
 
 
-def search_over_lists(table, image, beam, length_penalty, max_words):
+def search_over_lists(table, image, beam, length_penalty, max_words, repetition=0.0):
     """The best captions, best first, as (words, score); and the narrowest margin of any choice."""
+
+    def cost(words, word):
+        return 0.0 if word in table.tokens.repeatable else repetition * words.count(word)
+
     beams, margin = [((), 0.0, False)], INFINITY
     for position in range(max_words + 1):
         candidates = []
@@ -129,7 +134,10 @@ def search_over_lists(table, image, beam, length_penalty, max_words):
             if position > 0:
                 candidates.append((words, total + values[table.tokens.end], True))
             if position < max_words:
-                candidates += [((*words, w), total + values[w], False) for w in table.words()]
+                candidates += [
+                    ((*words, word), total + values[word] - cost(words, word), False)
+                    for word in table.words()
+                ]
         ranked = sorted(
             (
                 (total / (len(words) + ended) ** length_penalty, (words, total, ended))
@@ -225,6 +233,40 @@ def test_beam_1_takes_the_likeliest_word_each_time(seed, penalty):
         words.append(best)
     [[hypothesis]] = search(table, [3], beam=1, length_penalty=penalty, max_words=8)
     assert hypothesis.tokens == words
+
+
+@several
+@given(
+    seeds,
+    st.integers(1, 6),
+    penalties,
+    st.sampled_from([0.5, 1.5, 20.0]),
+    st.sampled_from([(), (5,), (4, 5, 6)]),
+)
+def test_repeated_words_cost_what_a_search_over_lists_says(
+    seed, beam, penalty, repetition, repeatable
+):
+    tokens = replace(CAPTIONER_TOKENS, repeatable=repeatable)
+    table = Table(seed, tokens=tokens, bias={END: -2.0})
+    settings = {"length_penalty": penalty, "max_words": 6}
+    results = search(table, [5, 8], beam=beam, repetition_penalty=repetition, **settings)
+    for image, hypotheses in zip([5, 8], results, strict=True):
+        expected, margin = search_over_lists(table, image, beam, penalty, 6, repetition)
+        assume(margin > 1e-5)
+        assert [tuple(hypothesis.tokens) for hypothesis in hypotheses] == [w for w, _ in expected]
+        scores = [score for _, score in expected]
+        assert [h.score for h in hypotheses] == pytest.approx(scores, rel=1e-5, abs=1e-5)
+        for hypothesis in hypotheses:  # of each word stays what the model said
+            values, _ = table.trace(image, hypothesis.tokens)
+            assert hypothesis.log_probabilities.tolist() == pytest.approx(values, abs=1e-5)
+
+
+def test_a_high_repetition_penalty_leaves_only_function_words_twice():
+    tokens = replace(CAPTIONER_TOKENS, repeatable=(4,))
+    table = Table(0, tokens=tokens, bias={END: -60.0})
+    [hypotheses] = search(table, [0], beam=1, max_words=6, repetition_penalty=100.0)
+    assert max(hypotheses[0].tokens.count(word) for word in (5, 6)) == 1
+    assert hypotheses[0].tokens.count(4) == 4
 
 
 # Promises ----------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ def test_sizes_out_of_range_are_refused_by_name(sizes):
         {"length_penalty": -0.1},
         {"length_penalty": 5.1},
         {"length_penalty": math.nan},
+        {"repetition_penalty": -0.1},
+        {"repetition_penalty": math.nan},
         {"max_words": 0},
     ],
 )

@@ -36,10 +36,13 @@ def test_the_highest_cider_wins_and_the_loss_breaks_a_tie(make, tmp_path):
     assert best_of([second, same], tmp_path / "none.pth") is second  # of equals the earlier one
 
 
+SCORED_WITH = "scored with beam 3, length penalty 0, repetition penalty 0 and at most 30 words"
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"decoding": OTHER}, "scored with beam 3, length penalty 0 and at most 30 words"),
+        ({"decoding": OTHER}, SCORED_WITH),
         ({"data": "others"}, "scored on other data (others)"),
         ({"data": ""}, "scored on other data ()"),
     ],

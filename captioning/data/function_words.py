@@ -1,9 +1,5 @@
 """Words that nothing in a photograph shows: articles, prepositions, auxiliaries and the like."""
 
-from collections.abc import Sequence
-
-from captioning.evaluation.objects import ObjectWords
-
 _FUNCTION_WORDS = """
     a an the this that these those some another other each both all its his her their it he she
     they them him who which what there and or but as while with without of in on at by to from for
@@ -13,11 +9,3 @@ _FUNCTION_WORDS = """
     then than so very just also like if when where how about
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
-
-
-def opening_word(words: Sequence[str]) -> int:
-    """The index of the word to show first: an object if there is one, or else a content word."""
-    first = ObjectWords.load().first(words)
-    if first is not None:
-        return first
-    return next((index for index, word in enumerate(words) if word not in FUNCTION_WORDS), 0)
