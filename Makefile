@@ -30,12 +30,13 @@ named:
 train: .venv
 	$(BIN)/python main.py
 
-# Scores the model that ships, and writes its results and its card. Another data set, where there is
-# one, is scored beside Flickr8k.
+# Scores the model that ships, and writes its results and its card. Where there is another data set,
+# or a folder of strange pictures, it is scored beside Flickr8k.
 OTHER_SETS := $(if $(wildcard everyday/captions.txt),\
 	--also everyday/captions.txt everyday/Images --manner 'web_*=web')
+STRANGE := $(if $(wildcard strange),--strange strange)
 results: .venv
-	$(BIN)/python bleu_scorer.py --publish --beams --four-references --against human $(OTHER_SETS)
+	$(BIN)/python bleu_scorer.py --publish --beams --four-references --against human $(OTHER_SETS) $(STRANGE)
 
 # Nothing else may run while it measures.
 bench: .venv/.tests-ready

@@ -194,7 +194,8 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         "--data-terms",
         type=Path,
         metavar="FILE",
-        help="where the data come from and on what terms, a paragraph each, for the model card",
+        help="for the model card: where the data come from, on what terms, and (paragraphs that "
+        "begin with 'Biases:') what is lopsided about them; an empty line between paragraphs",
     )
     add("--skip-bad", action="store_true", help="skip bad rows and missing photographs")
     add(

@@ -15,7 +15,6 @@ from captioning.data.class_nouns import class_nouns
 from captioning.data.splits import hashed_split, name_hash
 from captioning.inference.captioner import Captioner
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
-from captioning.network.config import DecodeConfig
 from captioning.training import fit, novelty, pipeline, reading, stages, starts
 from captioning.training.flags import TrainingFlags
 from captioning.training.recipe import BLEND, SETTINGS, STAGES
@@ -426,7 +425,7 @@ def test_a_stage_that_loses_by_the_same_search_cannot_win_by_another(workspace, 
     assert after.decoding == best.decoding
     printed = capsys.readouterr().out
     assert "refine does not count for the best" in printed
-    assert "length penalty 0 and" in printed
+    assert "length penalty 0, repetition penalty 1.5 and" in printed
     shutil.rmtree(folder)
 
 
@@ -434,7 +433,8 @@ def test_a_continued_model_keeps_the_search_that_it_was_scored_with(trained):
     workspace, _ = trained
     assert workspace.adapt("--name", "searched", "--beam", 3, "--length-penalty", 0.25) == 0
     after = Checkpoint.load(workspace.folder / "runs" / "searched" / "best.pth")
-    assert after.decoding == DecodeConfig(beam=3, length_penalty=0.25, max_words=30)
+    expected = replace(main.RECIPE.decoding, beam=3, length_penalty=0.25)
+    assert after.decoding == expected
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ _UNKNOWN_TERMS = (
     "The terms of {which} photographs are not known to this program: add them before you pass the "
     "model on."
 )
+_RECORDED_BIASES = "Biases: "  # how such paragraphs of the recorded terms begin
 _UNKNOWN_BIASES = (
     "The biases of {which} photographs and their captions are not known to this program: add them "
     "before you pass the model on."
@@ -143,7 +144,7 @@ def model_card(checkpoint: Checkpoint, result: Mapping[str, Any]) -> str:
         "## Initial weights of the encoder": [f"{origin.encoder}."],
         "## Training": ["\n".join(map(_stage, origin.stages)) or "Not recorded."],
         "## Limits": [items(_limits(checkpoint, origin))],
-        "## Biases": [items(_biases(origin))],
+        "## Biases": [items(_biases(checkpoint, origin))],
     }
     parts = [part for heading, parts in sections.items() for part in (heading, *parts)]
     return "\n\n".join(parts) + "\n"
@@ -267,8 +268,9 @@ def _data(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
         texts.append("The best epoch was chosen by CIDEr-D on the development split.")
     if origin.has_flickr8k:
         texts += _FLICKR8K_DATA
-    texts += checkpoint.terms
-    if origin.unknown and not checkpoint.terms:
+    terms = [text for text in checkpoint.terms if not text.startswith(_RECORDED_BIASES)]
+    texts += terms
+    if origin.unknown and not terms:
         texts.append(_UNKNOWN_TERMS.format(which=origin.unknown))
     return [items(texts)]
 
@@ -279,10 +281,13 @@ def _limits(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
     return [*known, *(limit.format(size=size, max_words=max_words) for limit in _LIMITS)]
 
 
-def _biases(origin: _Origin) -> list[str]:
-    known = _FLICKR8K_BIASES if origin.has_flickr8k else ()
-    unknown = [_UNKNOWN_BIASES.format(which=origin.unknown)] if origin.unknown else []
-    return [*known, *unknown, _USE]
+def _biases(checkpoint: Checkpoint, origin: _Origin) -> list[str]:
+    texts = [*(_FLICKR8K_BIASES if origin.has_flickr8k else ())]
+    begin = _RECORDED_BIASES
+    recorded = [text[len(begin) :] for text in checkpoint.terms if text.startswith(begin)]
+    if origin.unknown and not recorded:
+        texts.append(_UNKNOWN_BIASES.format(which=origin.unknown))
+    return [*texts, *recorded, _USE]
 
 
 def _stage(stage: Mapping[str, Any]) -> str:

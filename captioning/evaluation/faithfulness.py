@@ -4,8 +4,10 @@ For each content word of a caption, with the prefix and the state before it unch
 at the k locations of highest attention are replaced by the photograph's mean feature, the attention
 is computed anew, and the drop in the word's log-probability is measured; the same for k locations
 drawn at random. The difference of the two drops is the faithfulness: 0 for a model whose attention
-tells nothing about what it uses. After the erasure tests of Jain and Wallace (2019),
-"Attention is not Explanation", and DeYoung et al. (2020), "ERASER" (comprehensiveness).
+tells nothing about what it uses. (One that looks at the same kind of place whatever it says loses
+something too when just that place changes: the test tells use, not sense.) After the erasure tests
+of Jain and Wallace (2019), "Attention is not Explanation", and DeYoung et al. (2020), "ERASER"
+(comprehensiveness).
 """
 
 from collections.abc import Collection, Sequence

@@ -190,6 +190,19 @@ def test_the_card_states_the_terms_of_the_data_where_they_are_recorded(trained):
     assert unknown in cards[0]
     assert unknown not in cards[1]
     assert [paragraph for paragraph in terms if paragraph not in cards[1]] == []
+    assert "The biases of the photographs and their captions are not known" in cards[1]
+
+
+def test_the_card_states_the_biases_of_the_data_where_they_are_recorded(trained):
+    recorded = ["Biases: The web sells things.", "Text: non-commercial."]
+    card = model_card(
+        replace(trained, provenance={**trained.provenance, "terms": recorded}), result()
+    )
+    before, after = card.split("## Biases")
+    assert "not known to this program" not in card
+    assert "Text: non-commercial." in before
+    assert "- The web sells things.\n" in after
+    assert "The web sells" not in before
 
 
 @pytest.mark.parametrize("size", [32, 64, 100, 224, 225, 250, 288])
@@ -214,6 +227,6 @@ def test_the_card_of_the_model_that_ships_knows_its_data(shipped_result):
     assert [word for word in SHIPPED_ONLY if word not in card] == []
     score, (low, high) = (shipped_result[key]["METEOR"] for key in ("metrics", "intervals"))
     assert f"| METEOR | {score:.1f} | {low:.1f} to {high:.1f} | x100 |" in card
-    assert "6,091 photographs" in card
+    assert "6,091 train" in card
     assert "not recorded" not in card
     assert "not known" not in card

@@ -21,7 +21,7 @@ def shipped_result():
 
 
 def test_the_readme_gets_the_scores_between_its_marks(shipped_result):
-    readme = f"before\n{README_BEGIN}\nold\n{README_END}\nafter\n"
+    readme = f"before\n{README_BEGIN}\nlast month\n{README_END}\nafter\n"
     text = with_results(readme, shipped_result)
     assert text.startswith(f"before\n{README_BEGIN}\n\n1,000 photographs of the development split")
     assert text.endswith(f"\n\n{README_END}\nafter\n")
@@ -31,7 +31,7 @@ def test_the_readme_gets_the_scores_between_its_marks(shipped_result):
     assert f"{shipped_result['attention']['faithfulness']:.3f} nats" in text_of(text)
     chair = f"{scores['CHAIR-s']:.1f} %"
     assert f"{chair} of the captions name an object that no reference names" in text_of(text)
-    assert "old" not in text
+    assert "last month" not in text
     assert with_results(text, shipped_result) == text
 
 

@@ -1,5 +1,7 @@
 """Evidence: against a slow way, on its own terms, and only where it is asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,9 @@ def features():
 def fine(engine, checkpoint):
     """A captioner with a grid of 5 x 5."""
     images = ImageConfig(size=160)
-    return Captioner(engine, images, checkpoint.vocabulary, checkpoint.decoding)
+    # Random weights write long captions whose last words depend on rounding, so on the batch.
+    decoding = replace(checkpoint.decoding, max_words=12)
+    return Captioner(engine, images, checkpoint.vocabulary, decoding)
 
 
 class Blind:
@@ -153,7 +157,7 @@ def test_the_peak_of_evidence_is_where_it_is_greatest(fine):
 
 def test_an_engine_that_cannot_hide_is_refused_before_any_work(engine, fine, checkpoint):
     blind = Blind(engine)
-    captioner = Captioner(blind, fine.images, checkpoint.vocabulary, checkpoint.decoding)
+    captioner = Captioner(blind, fine.images, checkpoint.vocabulary, fine.decoding)
     assert captioner(PHOTOS[0]).text == fine(PHOTOS[0]).text
     blind.encode = None  # what would fail if anything were computed
     for refused in (

@@ -512,7 +512,7 @@ def test_an_unknown_part_is_refused_by_name(small, path):
 
 
 def test_the_whole_search_is_kept(small, checkpoint, path):
-    decoding = DecodeConfig(beam=7, length_penalty=1.5, max_words=5)
+    decoding = DecodeConfig(beam=7, length_penalty=1.5, max_words=5, repetition_penalty=0.5)
     assert all(value != asdict(DecodeConfig())[name] for name, value in asdict(decoding).items())
     replace(checkpoint, weights=small["weights"], decoding=decoding).save(path)
     assert Checkpoint.load(path).decoding == decoding

@@ -9,13 +9,14 @@ from PIL import Image, ImageDraw
 
 from captioning.data.splits import hashed_split
 
+# None is the noun of a class: an orange circle is a fruit to the classifier, and copied as such.
 COLOURS = {
     "red": (220, 20, 20),
     "green": (20, 160, 40),
     "blue": (30, 60, 220),
     "yellow": (240, 220, 30),
     "purple": (140, 30, 160),
-    "orange": (250, 130, 10),
+    "brown": (110, 65, 25),
     "white": (250, 250, 250),
     "black": (5, 5, 5),
 }

@@ -49,6 +49,7 @@ VALUES = {
     "attention_dim": 6,
     "decoder_dim": 7,
     "dropout": 0.25,
+    "repetition_penalty": 0.75,
     "blend": 0.625,
 }
 
@@ -123,5 +124,5 @@ def test_the_recipe_keeps_the_encoder_frozen_until_the_decoder_has_learned_to_re
 
 
 def test_the_recipe_keeps_what_the_encoder_knows_while_it_learns():
-    for config in main.RECIPE.stages.values():
-        assert (config.distillation > 0) == (config.encoder_learning_rate > 0)
+    stages = main.RECIPE.stages.values()
+    assert all(config.distillation for config in stages if config.encoder_learning_rate)
