@@ -14,10 +14,10 @@ from torch import Tensor
 from captioning.data.dataset import Batch
 from captioning.data.vocab import END, PAD, TOKENS
 from captioning.evaluation.metrics import CiderD, DocumentFrequencies
-from captioning.network.classifier import Nouns
 from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
 from captioning.training.losses import self_critical_loss
+from captioning.training.rewards import UnsupportedObjects, naming_rewards
 from captioning.training.train import LossFunction, TrainConfig
 
 
@@ -56,18 +56,6 @@ def sample(
     return Samples(torch.stack(drawn, dim=1), torch.stack(log_probabilities, dim=1))
 
 
-def naming_rewards(tokens: Tensor, nouns: Nouns) -> Tensor:
-    """The probability that the photograph shows what captions (N, T) name of its offered nouns.
-
-    A sum over the nouns: (N,). References may lack them, where CIDEr-D alone would teach not to
-    copy.
-    """
-    each = len(tokens) // len(nouns.words)
-    words, logarithms = (part.repeat_interleave(each, dim=0) for part in nouns)  # (N, K) each
-    named = (tokens.unsqueeze(2) == words.unsqueeze(1)).any(dim=1)  # (N, K)
-    return (named * logarithms.exp()).sum(dim=1)
-
-
 @contextmanager
 def disable_dropout(decoder: Decoder) -> Iterator[None]:
     """Eval mode within it, so that captions are sampled from the network that will write them."""
@@ -84,8 +72,8 @@ class SelfCritical:
 
     ``captions`` are the encoded training captions of each photograph, starting with ``<start>``:
     they give the document frequencies. ``caption_loss`` is what ``cross_entropy`` weighs, ``never``
-    what ``sample`` never draws. Rewards count ``<end>`` as a word, or the network would learn
-    captions that break off ("a man in a").
+    what ``sample`` never draws, ``unsupported`` what ``hallucination`` weighs. Rewards count
+    ``<end>`` as a word, or the network would learn captions that break off ("a man in a").
     """
 
     def __init__(
@@ -94,10 +82,12 @@ class SelfCritical:
         max_words: int,
         caption_loss: LossFunction,
         never: Sequence[int] = TOKENS.never,
+        unsupported: UnsupportedObjects | None = None,
     ) -> None:
         without_start = ([ids[1:] for ids in references] for references in captions)
         self.frequencies = DocumentFrequencies.from_references(without_start)
         self.max_words, self.caption_loss, self.never = max_words, caption_loss, never
+        self.unsupported = unsupported
 
     def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
         """The loss of one batch; the cross-entropy, if it counts, is of the same features."""
@@ -106,7 +96,12 @@ class SelfCritical:
             each = len(batch.inputs) // len(features)
             starts = batch.inputs[::each, 0].repeat_interleave(config.samples)  # (B * samples,)
             drawn = sample(network.decoder, features, starts, self.max_words, self.never)
-        rewards = self.rewards(drawn.tokens, batch.targets, config.samples)
+        said = _rows(drawn.tokens)
+        references = _grouped(batch.targets, len(features))
+        rewards = self.rewards(said, references).to(features.device)
+        if config.hallucination and self.unsupported:
+            lost = self.unsupported(said, references).to(features.device)
+            rewards = rewards - config.hallucination * lost
         if config.naming:
             nouns = network.decoder.classifier.offer(features)
             rewards = rewards + config.naming * naming_rewards(drawn.tokens, nouns)
@@ -117,16 +112,22 @@ class SelfCritical:
         encoded = batch._replace(visual=features)
         return loss + config.cross_entropy * self.caption_loss(network, encoded, config)
 
-    def rewards(self, tokens: Tensor, targets: Tensor, samples: int) -> Tensor:
-        """CIDEr-D (N,), 0 to 10, of captions (N, T) against their images' references (M, T')."""
-        references = _rows(targets)
-        images = len(tokens) // samples
-        each = len(references) // images
-        grouped = [references[each * image :][:each] for image in range(images)]
-        # A photograph with fewer captions than others has empty ones.
-        scorer = CiderD([[ids for ids in group if ids] for group in grouped], self.frequencies)
-        scores = [scorer.score(ids, n // samples) for n, ids in enumerate(_rows(tokens))]
-        return torch.tensor(scores, device=tokens.device)
+    def rewards(
+        self, captions: Sequence[Sequence[int]], references: Sequence[Sequence[Sequence[int]]]
+    ) -> Tensor:
+        """CIDEr-D (N,), 0 to 10, of captions against the references of their B images."""
+        each = len(captions) // len(references)
+        scorer = CiderD(references, self.frequencies)
+        return torch.tensor([scorer.score(ids, n // each) for n, ids in enumerate(captions)])
+
+
+def _grouped(targets: Tensor, images: int) -> list[list[list[int]]]:
+    """The references (M, T) of each image, without padding."""
+    references = _rows(targets)
+    each = len(references) // images
+    grouped = [references[each * image :][:each] for image in range(images)]
+    # A photograph with fewer captions than others has empty ones.
+    return [[ids for ids in group if ids] for group in grouped]
 
 
 def _rows(tokens: Tensor) -> list[list[int]]:

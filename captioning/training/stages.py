@@ -23,6 +23,7 @@ from captioning.training.recipe import BLEND, Recipe
 from captioning.training.records import Report, RunFiles
 from captioning.training.reinforce import SelfCritical
 from captioning.training.resume import Record
+from captioning.training.rewards import UnsupportedObjects
 from captioning.training.selection import by_cider_then_loss
 from captioning.training.stage_data import StageData
 from captioning.training.starts import load_stage
@@ -116,8 +117,14 @@ class Stage:
         caption_loss = CaptionLoss(self.start.vocabulary, training.captions)
         if self.config.samples == 0:
             return caption_loss
-        never = self.start.vocabulary.tokens().never
-        return SelfCritical(training.captions, self.recipe.caption_words, caption_loss, never)
+        vocabulary = self.start.vocabulary
+        return SelfCritical(
+            training.captions,
+            self.recipe.caption_words,
+            caption_loss,
+            never=vocabulary.tokens().never,
+            unsupported=UnsupportedObjects(vocabulary),
+        )
 
     def origin(self) -> str:
         """A hash of what the stage starts from and is scored by: network, captions, search."""

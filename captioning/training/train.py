@@ -80,6 +80,9 @@ class TrainConfig:
     naming: Annotated[
         float, "reward of naming what the classifier is sure of, beside the CIDEr-D of 0 to 10"
     ] = 0.0
+    hallucination: Annotated[
+        float, "what naming an object that no reference names costs, beside that CIDEr-D"
+    ] = 0.0
     precision: Annotated[
         str, "float32, bfloat16, or auto: bfloat16 where the hardware computes in it"
     ] = "float32"
@@ -108,6 +111,7 @@ class TrainConfig:
             "distillation",
             "cross_entropy",
             "naming",
+            "hallucination",
         ):
             if not getattr(self, name) >= 0:
                 raise SettingError(f"{name} must be at least 0, not {getattr(self, name)}")

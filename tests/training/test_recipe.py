@@ -32,6 +32,7 @@ VALUES = {
     "captions_per_photo": 3,
     "other_manners": 0.5,
     "naming": 0.6,
+    "hallucination": 0.4,
     "train_size": 96,
     "clip_norm": 3.0,
     "patience": 9,

@@ -16,7 +16,8 @@ from captioning.network.config import ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS, Decoder
 from captioning.network.model import CaptioningModel
 from captioning.training import reinforce
-from captioning.training.reinforce import SelfCritical, naming_rewards, sample
+from captioning.training.reinforce import SelfCritical, sample
+from captioning.training.rewards import naming_rewards
 from captioning.training.train import (
     Optimization,
     TrainConfig,
@@ -139,6 +140,7 @@ CAPTIONS = [
     [[START, 7, 8, 8, END]],
     [[START, 4, 8, END], [START, 6, END]],
 ]
+REFERENCES = [[ids[1:] for ids in group] for group in CAPTIONS]
 INPUTS = torch.tensor(
     [[1, 4, 5, 2], [1, 4, 6, 5], [1, 7, 8, 8], [0, 0, 0, 0], [1, 4, 8, 2], [1, 6, 2, 0]]
 )
@@ -147,11 +149,16 @@ TARGETS = torch.tensor(
 )
 
 
+def rows(tokens):
+    """Captions (N, T) as lists without padding."""
+    return [[token for token in row if token != PAD] for row in tokens.tolist()]
+
+
 def test_rewards_are_those_of_pycocoevalcap_with_end_as_a_word():
     drawn = torch.tensor(
         [[4, 5, END], [4, 6, 5], [7, 8, END], [8, END, PAD], [4, 8, END], [5, 5, 5]]
     )
-    rewards = SelfCritical(CAPTIONS, 4, caption_loss).rewards(drawn, TARGETS, samples=2)
+    rewards = SelfCritical(CAPTIONS, 4, caption_loss).rewards(rows(drawn), REFERENCES)
     for turn in range(2):
         theirs = CiderScorer(n=4, sigma=6.0)
         for image, references in enumerate(CAPTIONS):
@@ -165,7 +172,7 @@ def test_rewards_are_those_of_pycocoevalcap_with_end_as_a_word():
 def test_a_caption_that_breaks_off_is_rewarded_less_than_one_that_ends():
     scorer = SelfCritical(CAPTIONS, 4, caption_loss)
     drawn = torch.tensor([[4, 5, END], [4, 5, PAD]] + [[7, 8, END]] * 4)
-    rewards = scorer.rewards(drawn, TARGETS, samples=2)
+    rewards = scorer.rewards(rows(drawn), REFERENCES)
     assert rewards[0] > rewards[1]
 
 
@@ -193,22 +200,13 @@ def test_the_network_learns_from_rewards_alone():
         torch.manual_seed(7)
         with torch.no_grad():
             tokens, _ = sample(network.decoder, photographs, begin(300), max_words=4, never=NEVER)
-        return loss.rewards(tokens, TARGETS, 100).view(3, -1).mean(dim=1)
+        return loss.rewards(rows(tokens), REFERENCES).view(3, -1).mean(dim=1)
 
     optimizer = make_optimizer(network, config)
     optimization = Optimization(optimizer, LambdaLR(optimizer, lambda step: 1.0))
     before = mean_rewards()
     train_one_epoch(network, [batch] * 180, optimization, config, loss)
     assert (mean_rewards() > 1.8 * before).all()
-
-
-def test_naming_what_the_classifier_is_sure_of_is_rewarded_once_for_each_noun():
-    nouns = Nouns(torch.tensor([[4, 5], [6, 4]]), torch.tensor([[0.7, 0.2], [0.9, 0.05]]).log())
-    of_first = [[4, 7, 4, END], [5, 4, END, PAD], [7, 8, END, PAD]]
-    of_second = [[6, 5, 7, END], [4, 4, 6, END], [8, END, PAD, PAD]]
-    tokens = torch.tensor([*of_first, *of_second])
-    expected = torch.tensor([0.7, 0.9, 0.0, 0.9, 0.95, 0.0])
-    torch.testing.assert_close(naming_rewards(tokens, nouns), expected)
 
 
 def test_the_decoder_learns_to_name_what_is_rewarded(monkeypatch):
@@ -288,3 +286,29 @@ def test_without_a_weight_given_captions_cost_nothing():
     batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
     config = TrainConfig(1, 3, 0.1, samples=2, cross_entropy=0.0)
     assert SelfCritical(CAPTIONS, 4, never)(Features(), batch, config).isfinite()
+
+
+def test_the_decoder_learns_not_to_name_what_no_reference_names():
+    """Each costs what the settings say, and the other words of the captions stay."""
+    torch.manual_seed(3)
+    network, missing = Features(), 8
+
+    def unsupported(captions, references):
+        assert references == REFERENCES
+        return torch.tensor([float(missing in ids) for ids in captions])
+
+    batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
+    config = TrainConfig(1, 3, 0.01, samples=5, cross_entropy=0, hallucination=20.0)
+    optimization = Optimization(
+        optimizer := make_optimizer(network, config), LambdaLR(optimizer, lambda step: 1.0)
+    )
+    loss = SelfCritical(CAPTIONS, 4, caption_loss, NEVER, unsupported)
+
+    def share():
+        with torch.no_grad():
+            drawn = sample(network.decoder.eval(), batch.visual, begin(300), 4, NEVER)
+        return float((drawn.tokens == missing).any(dim=1).float().mean())
+
+    before = share()
+    train_one_epoch(network, [batch] * 60, optimization, config, loss)
+    assert before > 0.2 > 0.05 > share()
