@@ -29,7 +29,7 @@ RECIPE = Recipe(
     decoder_dim=512,
     dropout=0.5,
     decoding=DecodeConfig(beam=4, length_penalty=0.8, max_words=30, repetition_penalty=1.5),
-    blend=0.25,  # nearer to the reinforced weights, captions become repetitive
+    blend=0.8,
     language=TrainConfig(
         epochs=1,
         batch_size=128,
@@ -85,13 +85,14 @@ RECIPE = Recipe(
         seed=3,
     ),
     reinforce=TrainConfig(
-        epochs=2,
+        epochs=1,
         batch_size=32,
-        learning_rate=2e-4,
-        other_manners=0.25,
+        learning_rate=3e-4,
+        other_manners=0.1,
         train_size=192,  # of the classes that are kept: those of refine, from the cache
         samples=5,
         naming=0.5,
+        hallucination=0.5,
         # The rest is multiplied by the weight of the cross-entropy, too.
         cross_entropy=0.2,
         entropy=0.5,
