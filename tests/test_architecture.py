@@ -31,8 +31,9 @@ FOREIGN = {
     ),
     "torch": (
         *("captioning.data.augment", "captioning.data.dataset", "captioning.data.features"),
-        *("captioning.network.checkpoint", "captioning.network.decoder"),
-        *("captioning.network.encoder", "captioning.network.fast", "captioning.network.model"),
+        *("captioning.network.checkpoint", "captioning.network.classifier"),
+        *("captioning.network.decoder", "captioning.network.encoder"),
+        *("captioning.network.fast", "captioning.network.model"),
         *("captioning.network.occlusion", "captioning.network.pretrained"),
         "captioning.network.vocabulary_growth",
         *("captioning.inference.captioner", "captioning.inference.decode"),
