@@ -23,6 +23,7 @@ FOREIGN = {
     "streamlit": ("captioning.app",),
     "argparse": ("captioning.__main__", "captioning.app.__main__", "main", "bleu_scorer", "tools"),
     "matplotlib": ("captioning.plots", "tools.strange_pictures", "tools.walkthrough"),
+    "pyarrow": ("captioning.batch.tables",),
     "torchvision": (
         "captioning.data.augment",
         "captioning.network.pretrained",

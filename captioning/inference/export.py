@@ -4,21 +4,41 @@ import csv
 import html
 import io
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
 from captioning.inference.captioner import Caption, MapKind
 
+RECORD_VERSION = 1  # of what as_record gives; docs/records.md says what it promises
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
 
 def as_json(caption: Caption, maps: bool = False) -> str:
-    """One line with all that is known of a caption; x and y are fractions of width and height.
+    """One line with all that is known of a caption: see ``as_record``."""
+    return as_line(as_record(caption, maps))
+
+
+def as_line(record: Mapping[str, Any]) -> str:
+    """A record as one line of JSON.
+
+    A byte of a file's name that is not UTF-8 is half a character in Python's strings (PEP 383); it
+    is written as JSON escapes it ("\\udce9"), since no encoding of Unicode can hold it.
+    """
+    text = json.dumps(record, ensure_ascii=False)
+    return _HALF_CHARACTER.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def as_record(caption: Caption, maps: bool = False) -> dict[str, Any]:
+    """All that is known of a caption, for JSON; x and y are fractions of width and height.
 
     Novelty is null where it is not known, and the warning where the picture is not unusual. Of
     attention, and of evidence where the caption has it, the peak of each word is given, and with
     ``maps`` the whole map, row by row: attention as shares, evidence in nats.
     """
-    content = {
+    return {
+        "version": RECORD_VERSION,
         "file": caption.source,
         "caption": caption.text,
         "score": round(caption.score, 4),
@@ -36,7 +56,6 @@ def as_json(caption: Caption, maps: bool = False) -> str:
         ],
         "words": [_word(caption, index, maps) for index in range(len(caption.words))],
     }
-    return json.dumps(content, ensure_ascii=False)
 
 
 def _word(caption: Caption, index: int, maps: bool) -> dict[str, Any]:

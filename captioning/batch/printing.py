@@ -1,0 +1,91 @@
+"""Captions on standard output, and the picture of one photograph's maps."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from captioning.batch.flags import Flags
+from captioning.batch.sources import Picture
+from captioning.data.images import Source, read_photo
+from captioning.errors import SettingError
+from captioning.inference.captioner import Caption, Captioner, Failure
+from captioning.inference.export import as_json
+
+
+def print_captions(
+    captioner: Captioner, pictures: Sequence[Picture], content: bytes | None, flags: Flags
+) -> bool:
+    """Caption and print, in order; returns whether all could be captioned.
+
+    ``content`` is a picture without a file.
+    """
+    photos: list[Source] = [picture.path for picture in pictures]
+    photos += [content] if content is not None else []
+    is_alone = len(photos) == 1 and (not pictures or pictures[0].named)
+    success = True
+    for photo, result in zip(photos, _caption_all(captioner, photos, flags), strict=True):
+        if isinstance(result, Failure):
+            say(result.reason)
+            success = False
+            continue
+        if flags.json:
+            print(_encodable(as_json(result, flags.maps)), flush=True)
+        else:
+            print(_as_text(result, result.sentence, is_alone), flush=True)
+            if result.warning:  # JSON holds it
+                say(_as_text(result, result.warning, is_alone))
+        if flags.attention:
+            draw_maps(captioner, photo, result, flags.attention)
+    return success
+
+
+def say(text: str) -> None:
+    """Print a line to people, on a line of its own beside a progress bar."""
+    tqdm.write(text, file=sys.stderr)
+
+
+def draw_maps(captioner: Captioner, photo: Source, caption: Caption, path: Path) -> None:
+    """Draw the maps of a caption; raises SettingError where the picture cannot be written."""
+    # Captioning alone need not wait for the import of matplotlib.
+    from captioning.plots import maps_figure, save_figure
+
+    picture = read_photo(photo, captioner.images)
+    figure = maps_figure(picture, caption.words, caption.attention, caption.evidence)
+    try:
+        save_figure(figure, path)
+    except OSError as error:
+        raise SettingError(
+            f"{path}: the picture cannot be written there ({error.strerror}); name another file"
+        ) from None
+
+
+def _caption_all(
+    captioner: Captioner, photos: Sequence[Source], flags: Flags
+) -> Iterator[Caption | Failure]:
+    """Caption in order; with a progress bar, unless the captions appear on the terminal too."""
+    captions = captioner.stream(photos, beam=flags.beam, evidence=flags.evidence)
+    hide = True if sys.stdout.isatty() or len(photos) == 1 else None
+    yield from tqdm(captions, total=len(photos), unit="image", disable=hide)
+
+
+def _as_text(caption: Caption, text: str, is_alone: bool) -> str:
+    """A text about a caption, after its file's name unless it is the only one."""
+    return text if is_alone else f"{caption.source}: {text}"
+
+
+def _encodable(json: str) -> str:
+    """A line of JSON that standard output can encode, by JSON's own escapes where it cannot."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        json.encode(encoding)
+    except UnicodeEncodeError:
+        return "".join(c if c.isascii() else _escape(c) for c in json)
+    return json
+
+
+def _escape(character: str) -> str:
+    """A character as JSON escapes it: by one or two units of UTF-16."""
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
