@@ -191,7 +191,7 @@ def test_a_process_that_is_killed_goes_on(photos, tmp_path, checkpoint_path):
         wait_for_lines(output, lines, process)
         process.kill()
         process.communicate()
-        kept = [line for line in output.read_bytes().split(b"\n")[:-1]]
+        kept = output.read_bytes().split(b"\n")[:-1]
         assert kept[: len(before)] == before  # what was written is never written again
         before = kept
     process = start(tmp_path, checkpoint_path, photos, "-r", "--output", output)

@@ -1,5 +1,6 @@
 """Captions on standard output, and the picture of one photograph's maps."""
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ def print_captions(
 
     ``content`` is a picture without a file.
     """
+    _escape_what_cannot_be_encoded()
     photos: list[Source] = [picture.path for picture in pictures]
     photos += [content] if content is not None else []
     is_alone = len(photos) == 1 and (not pictures or pictures[0].named)
@@ -73,6 +75,12 @@ def _caption_all(
 def _as_text(caption: Caption, text: str, is_alone: bool) -> str:
     """A text about a caption, after its file's name unless it is the only one."""
     return text if is_alone else f"{caption.source}: {text}"
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """Let no name or word end the work because standard output cannot encode it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _encodable(json: str) -> str:
