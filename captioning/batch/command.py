@@ -7,6 +7,7 @@ from pathlib import Path
 from captioning.batch.flags import Flags
 from captioning.batch.folder import FolderConfig, FolderRun
 from captioning.batch.outputs import require_writable
+from captioning.batch.page import fill_page
 from captioning.batch.printing import print_captions, say
 from captioning.batch.sources import Listing, Sources, find
 from captioning.errors import SettingError
@@ -24,6 +25,8 @@ def run(flags: Flags) -> bool:
     Raises CaptioningError where nothing can be captioned at all, OSError where an output cannot be
     written.
     """
+    if flags.alt_text:
+        return fill_page(flags.alt_text, flags, _model(flags))
     sources = find(flags.photos, _listing(flags), lambda: sys.stdin.buffer.read())
     for problem in sources.problems:
         say(problem)
@@ -68,6 +71,7 @@ def _to_file(flags: Flags, sources: Sources) -> bool:
         model=_model_name(model),
         changed=flags.changed,
         sidecar=flags.sidecar,
+        embed=flags.embed,
         beam=flags.beam,
         evidence=flags.evidence,
         maps=flags.maps,
@@ -79,7 +83,7 @@ def _to_file(flags: Flags, sources: Sources) -> bool:
     run = FolderRun(config, say)
     summary = run.run(lambda: Captioner.load(model, flags.device), sources.pictures)
     say(summary.describe(config.output))
-    return not summary.failed
+    return not summary.failed and not summary.kept.failed
 
 
 def _require_picture(path: Path) -> None:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from captioning.batch.copies import EMBEDDED, CaptionCopies, Counts
 from captioning.batch.journal import Journal, Record
-from captioning.batch.sidecars import Sidecars
 from captioning.batch.sources import Picture
 from captioning.batch.tables import JSON_LINES, require_table, write_table
-from captioning.errors import CaptioningError, SettingError
-from captioning.inference.captioner import Caption, Captioner, Failure, as_sentence
+from captioning.errors import SettingError
+from captioning.inference.captioner import Caption, Captioner, Failure
 from captioning.inference.export import RECORD_VERSION, as_record
 
 JOURNAL_SUFFIX = ".journal"  # after the name of an output that is not JSON lines itself
@@ -27,17 +27,18 @@ class FolderConfig:
     """What a run over a folder does.
 
     ``output`` is where the captions go: JSON lines, CSV or Parquet by its suffix. ``model`` tells
-    the model from others. ``changed`` captions pictures anew whose files have changed since.
+    the model from others. ``changed`` captions pictures anew whose files have changed since;
+    ``sidecar`` and ``embed`` write captions beside and into the pictures.
     """
 
     output: Path
     model: str
     changed: bool = False
     sidecar: bool = False
+    embed: bool = False
     beam: int | None = None
     evidence: bool = False
     maps: bool = False
-    readers: int = 2
 
     def __post_init__(self) -> None:
         require_table(self.output)
@@ -57,17 +58,15 @@ class Summary:
     captioned: int = 0
     failed: int = 0
     before: int = 0  # captioned by earlier runs
-    sidecars: Sidecars = field(default_factory=Sidecars)
+    kept: Counts = field(default_factory=Counts)
 
     def describe(self, output: Path) -> str:
         """One line for people."""
         parts = [f"{self.captioned:,} captioned"]
         parts += [f"{self.before:,} captioned before"] if self.before else []
         parts += [f"{self.failed:,} failed"] if self.failed else []
-        if self.sidecars.kept == 1:
-            parts.append("1 text beside a picture was there and is kept")
-        elif self.sidecars.kept:
-            parts.append(f"{self.sidecars.kept:,} texts beside pictures were there and are kept")
+        if kept := self.kept.describe():
+            parts.append(kept)
         return f"{output}: {', '.join(parts)}"
 
 
@@ -98,6 +97,7 @@ class Done(NamedTuple):
 
     stamp: Stamp | None = None
     caption: str = ""
+    embedded: bool = False
     error: str = ""
 
 
@@ -106,7 +106,8 @@ class FolderRun:
 
     def __init__(self, config: FolderConfig, say: Callable[[str], object]) -> None:
         self.config, self.say = config, say
-        self.summary = Summary()
+        self.copies = CaptionCopies(config.sidecar, config.embed, say)
+        self.summary = Summary(kept=self.copies.counts)
         self.superseded = False
 
     def run(self, load: Callable[[], Captioner], pictures: Sequence[Picture]) -> Summary:
@@ -116,12 +117,14 @@ class FolderRun:
         OSError where it cannot be written. What was captioned until then is kept.
         """
         self.require_own_output()
-        with Journal(self.config.journal) as journal:
+        with self.copies, Journal(self.config.journal) as journal:
             done = self.read(journal)
             todo = [picture for picture in pictures if self.is_due(picture, done)]
             self.summary.before = len(pictures) - len(todo)
-            if self.config.sidecar:
-                self.write_missing_sidecars(pictures, done)
+            if self.config.sidecar or self.config.embed:
+                due = {picture.name for picture in todo}
+                finished = {p.name: p for p in pictures if p.name not in due}
+                self.write_missing_copies(finished, done, journal)
             if todo:
                 self.caption(load(), todo, done, journal)
             if self.superseded:
@@ -155,7 +158,9 @@ class FolderRun:
                 )
             # A million pictures may be done, so no more is kept of each than is needed.
             stamp = Stamp.read(record) if self.config.changed else None
-            done[name] = Done(stamp, record["caption"] if self.config.sidecar else "")
+            copied = self.config.sidecar or self.config.embed
+            caption = record["caption"] if copied else ""
+            done[name] = Done(stamp, caption, EMBEDDED in record)
         return done
 
     def is_due(self, picture: Picture, done: dict[str, Done]) -> bool:
@@ -204,23 +209,31 @@ class FolderRun:
         if record.get("error"):
             if before is not None and before.error in ("", record["error"]):
                 return  # a caption is worth more than the news that its file is gone
-        elif self.config.sidecar:
-            self.write_sidecar(picture, record["caption"], before.caption if before else "")
+        else:
+            record = self.with_copies(picture, record, before.caption if before else "")
         self.superseded |= before is not None
         journal.append(record)
 
-    def write_sidecar(self, picture: Picture, caption: str, before: str = "") -> None:
-        """Write a caption beside its picture, or say why not; ``before`` was there last."""
-        try:
-            old = as_sentence(before) if before else None
-            self.summary.sidecars.write(picture.path, as_sentence(caption), old)
-        except CaptioningError as error:
-            self.summary.failed += 1
-            self.say(str(error))
+    def with_copies(self, picture: Picture, record: Record, before: str) -> Record:
+        """Write a caption beside or into its picture; returns the record with what came of it."""
+        written = self.copies.write(picture.path, record["caption"], before)
+        if not written.get(EMBEDDED):
+            return record | written
+        stamp = Stamp.of(picture.path)  # the picture's file is another one now
+        return record | written | (stamp._asdict() if stamp else {})
 
-    def write_missing_sidecars(self, pictures: Sequence[Picture], done: Mapping[str, Done]) -> None:
-        """Write what earlier runs have not written beside their pictures."""
-        for picture in pictures:
-            before = done.get(picture.name)
-            if before and before.caption:
-                self.write_sidecar(picture, before.caption, before.caption)
+    def write_missing_copies(
+        self, finished: Mapping[str, Picture], done: Mapping[str, Done], journal: Journal
+    ) -> None:
+        """Write what earlier runs have not written beside and into their pictures, by name."""
+        if not self.config.embed:
+            for name, picture in finished.items():
+                self.copies.write(picture.path, done[name].caption, done[name].caption)
+            return
+        missing = {name for name in finished if not done[name].embedded}
+        for record in journal.records():
+            name = record["file"]
+            if name in missing and record.get("caption") == done[name].caption:
+                missing.remove(name)  # the new record is among those that are still to come
+                self.superseded = True
+                journal.append(self.with_copies(finished[name], record, done[name].caption))

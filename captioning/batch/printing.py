@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from captioning.batch.copies import CaptionCopies
 from captioning.batch.flags import Flags
 from captioning.batch.sources import Picture
 from captioning.data.images import Source, read_photo
@@ -27,20 +28,30 @@ def print_captions(
     photos += [content] if content is not None else []
     is_alone = len(photos) == 1 and (not pictures or pictures[0].named)
     success = True
-    for photo, result in zip(photos, _caption_all(captioner, photos, flags), strict=True):
-        if isinstance(result, Failure):
-            say(result.reason)
-            success = False
-            continue
-        if flags.json:
-            print(_encodable(as_json(result, flags.maps)), flush=True)
-        else:
-            print(_as_text(result, result.sentence, is_alone), flush=True)
-            if result.warning:  # JSON holds it
-                say(_as_text(result, result.warning, is_alone))
-        if flags.attention:
-            draw_maps(captioner, photo, result, flags.attention)
-    return success
+    with CaptionCopies(flags.sidecar, flags.embed, say) as copies:
+        for photo, result in zip(photos, caption_all(captioner, photos, flags), strict=True):
+            if isinstance(result, Failure):
+                say(result.reason)
+                success = False
+                continue
+            _print(result, is_alone, flags)
+            if isinstance(photo, str):
+                copies.write(photo, result.text)
+            if flags.attention:
+                draw_maps(captioner, photo, result, flags.attention)
+    if kept := copies.counts.describe():
+        say(kept)
+    return success and not copies.counts.failed
+
+
+def _print(caption: Caption, is_alone: bool, flags: Flags) -> None:
+    """Print one caption, and its warning beside standard output."""
+    if flags.json:
+        print(_encodable(as_json(caption, flags.maps)), flush=True)
+        return
+    print(_as_text(caption, caption.sentence, is_alone), flush=True)
+    if caption.warning:  # JSON holds it
+        say(_as_text(caption, caption.warning, is_alone))
 
 
 def say(text: str) -> None:
@@ -63,7 +74,7 @@ def draw_maps(captioner: Captioner, photo: Source, caption: Caption, path: Path)
         ) from None
 
 
-def _caption_all(
+def caption_all(
     captioner: Captioner, photos: Sequence[Source], flags: Flags
 ) -> Iterator[Caption | Failure]:
     """Caption in order; with a progress bar, unless the captions appear on the terminal too."""

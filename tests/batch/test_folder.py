@@ -184,17 +184,17 @@ def test_maps_are_written_on_request(folder, tmp_path):
 
 
 def test_sidecars_have_the_sentence(folder, tmp_path):
-    summary, _ = run(folder, tmp_path / "captions.jsonl", sidecar=True)
+    run(folder, tmp_path / "captions.jsonl", sidecar=True)
     assert (folder / "a.jpg.txt").read_text(encoding="utf-8") == "Ok a dog.\n"
-    assert summary.sidecars.written == 3
+    assert len(list(folder.glob("*.jpg.txt"))) == 3
 
 
 def test_a_text_of_somebody_else_is_kept(folder, tmp_path):
     (folder / "a.jpg.txt").write_text("mine")
     summary, _ = run(folder, tmp_path / "captions.jsonl", sidecar=True)
     assert (folder / "a.jpg.txt").read_text() == "mine"
-    assert (summary.sidecars.written, summary.sidecars.kept) == (2, 1)
-    assert "1 text beside a picture was there and is kept" in summary.describe(tmp_path)
+    assert summary.kept.texts == 1
+    assert "1 with another text beside them, which is kept" in summary.describe(tmp_path)
 
 
 def test_sidecars_that_are_asked_for_later_are_written_without_reading(folder, tmp_path):
@@ -214,10 +214,61 @@ def test_the_sidecar_of_a_changed_picture_is_replaced_if_it_is_ours(folder, tmp_
     assert (folder / "b.jpg.txt").read_text() == "Ok new dog.\n"
 
 
+# Inside the pictures ----------------------------------------------------------------------------
+
+
+class FakeWriter:
+    """Metadata of a file are its last line; no exiftool."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def write(self, path, text):
+        content = path.read_text()
+        if "\n" in content:
+            return False
+        path.write_text(f"{content}\n{text}")
+        return True
+
+
+@pytest.fixture
+def fake_metadata(monkeypatch):
+    monkeypatch.setattr("captioning.batch.copies.MetadataWriter", FakeWriter)
+
+
+@pytest.mark.usefixtures("fake_metadata")
+def test_captions_are_embedded_and_the_record_knows_the_new_file(folder, tmp_path):
+    output = tmp_path / "captions.jsonl"
+    (folder / "b.jpg").write_text("ok b dog\nmine")
+    summary, _ = run(folder, output, embed=True)
+    assert (folder / "a.jpg").read_text() == "ok a dog\nOk a dog."
+    assert [record["embedded"] for record in records(output)] == [True, False, True]
+    assert summary.kept.descriptions == 1
+    for record in records(output):
+        jsonschema.validate(record, SCHEMA)
+    assert run(folder, output, changed=True)[1] == []  # embedding is no change
+
+
+@pytest.mark.usefixtures("fake_metadata")
+def test_captions_are_embedded_later_without_captioning(folder, tmp_path):
+    output = tmp_path / "captions.jsonl"
+    run(folder, output)
+    _, read = run(folder, output, embed=True, sidecar=True)
+    assert read == []
+    assert (folder / "c.jpg").read_text() == "ok c dog\nOk c dog."
+    assert (folder / "c.jpg.txt").read_text() == "Ok c dog.\n"
+    assert [record["file"] for record in records(output)] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert all(record["embedded"] for record in records(output))
+    assert run(folder, output, changed=True, embed=True)[1] == []
+
+
 def test_a_sidecar_that_cannot_be_written_is_reported(folder, tmp_path):
     os.mkdir(folder / "a.jpg.txt")
     said = []
     summary, _ = run(folder, tmp_path / "captions.jsonl", said=said, sidecar=True)
-    assert summary.failed == 1
+    assert summary.kept.failed == 1
     assert "the caption cannot be written there" in said[0]
     assert captions(tmp_path / "captions.jsonl") == ALL
