@@ -20,7 +20,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "GIF": (".gif",),
     "TIFF": (".tif", ".tiff"),
     "JPEG2000": (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
-    "BMP": (".bmp", ".dib"),
+    "BMP": (".bmp",),
 }
 """The suffixes of what is read, by kind."""
 
@@ -31,8 +31,8 @@ _RAW_SUFFIXES = (
     ".pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
 )
 _OTHER_SUFFIXES = (
-    ".ai .bpg .cur .dds .emf .eps .exr .fits .hdr .ico .icns .jls .jxl .jxr .pam .pbm .pcx .pgm "
-    ".pnm .ppm .psb .psd .qoi .svg .svgz .tga .wdp .wmf .xcf"
+    ".ai .bpg .cur .dds .dib .emf .eps .exr .fits .hdr .ico .icns .jls .jxl .jxr .pam .pbm .pcx "
+    ".pgm .pnm .ppm .psb .psd .qoi .svg .svgz .tga .wdp .wmf .xcf"
 )
 
 OTHER_PICTURE_SUFFIXES: frozenset[str] = frozenset(f"{_RAW_SUFFIXES} {_OTHER_SUFFIXES}".split())

@@ -34,15 +34,24 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _KINDS = {_UNSIGNED: "u", _SIGNED: "i", _FLOAT: "f", 4: "u"}  # 4: not stated
 
 # LZW, two numbers for Deflate, PackBits, LZMA, Zstandard: what compresses bytes of any meaning.
-_UNCOMPRESSED = 1
-_OF_BYTES = {_UNCOMPRESSED, 5, 8, 32946, 32773, 34925, 50000}
+_UNCOMPRESSED, _PACK_BITS = 1, 32773
+_OF_BYTES = {_UNCOMPRESSED, 5, 8, 32946, _PACK_BITS, 34925, 50000}
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 _BAND = 1 << 22  # bytes that are decompressed at a time, or one strip or row of tiles
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def is_for_pillow(tags: Tags) -> bool:
-    """Whether Pillow reads these samples right: unsigned, of 8 bits or of a bit map's 1, 2, 4."""
+    """Whether Pillow reads these samples right: unsigned, of 8 bits or of a bit map's 1, 2, 4.
+
+    Of planes it reads some and scrambles others, and differences in PackBits it takes for values:
+    only those are left to it that ``decode`` does not know.
+    """
+    compression = tags.get(COMPRESSION, _UNCOMPRESSED)
+    is_planar = tags.get(_PLANAR) == 2 and tags.get(SAMPLES, 1) > 1
+    has_odd_predictor = compression == _PACK_BITS and tags.get(_PREDICTOR, 1) != 1
+    if is_planar or has_odd_predictor:
+        return tags.get(PHOTOMETRIC) not in _COLOURS or compression not in _OF_BYTES
     bits = set(tags.get(BITS, (1,)))
     formats = set(tags.get(SAMPLE_FORMAT, (_UNSIGNED,)))
     deepest = {8} if tags.get(PHOTOMETRIC) == _RGB else {1, 2, 4, 8}
@@ -361,12 +370,12 @@ def _black_and_white(values: npt.NDArray[Any], layout: _Layout) -> tuple[float, 
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     if low > high:  # no finite value
         return 0.0, 1.0
-    if values.dtype.kind == "u" and layout.bits < 32:
-        if layout.most is not None and high <= layout.most:
-            return 0.0, float(layout.most)
-        if layout.bits == 16:
-            return 0.0, float(white_of_integers(int(high)))
-        return 0.0, float(2**layout.bits - 1)
-    if values.dtype.kind == "i" and layout.bits < 32 and low >= 0:
-        return 0.0, float(2 ** (layout.bits - 1) - 1)
-    return range_of(values, low, high)
+    if values.dtype.kind == "f" or low < 0:
+        return range_of(values, low, high)
+    if layout.most is not None and high <= layout.most:
+        return 0.0, float(layout.most)
+    if layout.bits == 16 and values.dtype.kind == "u":
+        return 0.0, float(white_of_integers(int(high)))
+    full = float(2 ** (layout.bits - (values.dtype.kind == "i")) - 1)
+    # In 32 bits there are also counts, which may be anything: then the picture says what is white.
+    return (0.0, full) if layout.bits < 32 or high > full / 4 else range_of(values, low, high)
