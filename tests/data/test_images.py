@@ -11,7 +11,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
@@ -585,6 +587,18 @@ def test_a_failing_decoder_is_one_sentence(monkeypatch):
 # Damage -----------------------------------------------------------------------------------------
 
 
+def in_planes(image):
+    """A TIFF of three planes of 16 bits, not compressed; all are the image."""
+    with tifffile.TiffWriter(stream := io.BytesIO()) as writer:
+        writer.write(np.stack([np.asarray(image)] * 3), photometric="rgb", planarconfig="separate")
+    return stream.getvalue()
+
+
+def heic(image):
+    pillow_heif.from_pillow(image).save(stream := io.BytesIO())
+    return stream.getvalue()
+
+
 @cache
 def samples():
     """Small files of every format and of many modes, by name."""
@@ -608,6 +622,10 @@ def samples():
         "tiff lzw": encode(photo, "TIFF", compression="tiff_lzw"),
         "tiff float": encode(photo.convert("F"), "TIFF"),
         "tiff 16": encode(deep, "TIFF"),
+        "tiff planes": in_planes(deep),
+        "avif": encode(photo, "AVIF"),
+        "jpeg 2000": encode(photo, "JPEG2000"),
+        "heic": heic(photo),
         "bmp": encode(photo, "BMP"),
         "bmp palette": encode(palette, "BMP"),
     }
