@@ -1,0 +1,1 @@
+"""Many pictures at once: folders, web pages, and captions kept in the photographs themselves."""
