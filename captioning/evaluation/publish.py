@@ -75,9 +75,10 @@ def _is_result(path: Path, name: str) -> bool:
 
 
 def _require_writable(folder: Path) -> None:
+    """Raise SettingError where no file can be made in a folder, which need not be there yet."""
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise SettingError(

@@ -44,16 +44,7 @@ def test_html_is_one_image_with_its_alt_text_whatever_they_hold(name, text):
     assert unquote_to_bytes(attributes["src"].removeprefix("/.")) == name.encode()
 
 
-NAMES = [
-    "#a.jpg",
-    "100%20.jpg",
-    "a?b.jpg",
-    "q\"'.jpg",
-    "c: d.jpg",
-    "http:x.jpg",
-    "a\\b.jpg",
-    "犬 é.jpg",
-]
+NAMES = ["#a.jpg", "100%20.jpg", "a?b.jpg", "c: d.jpg", "http:x.jpg", "a\\b.jpg", "犬 é.jpg", "'\""]
 
 
 @pytest.mark.parametrize("name", NAMES)
