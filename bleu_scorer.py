@@ -17,7 +17,13 @@ from captioning.errors import CaptioningError
 from captioning.evaluation.assessment import assess, compare_systems
 from captioning.evaluation.novelty import measure_novelty, pictures_by_kind
 from captioning.evaluation.other_sets import score_groups
-from captioning.evaluation.publish import describe, publish, score_beams, write_result
+from captioning.evaluation.publish import (
+    describe,
+    publish,
+    require_free_results,
+    score_beams,
+    write_result,
+)
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
 from captioning.evaluation.systems import Systems
@@ -149,9 +155,11 @@ def run(flags: ScoringFlags) -> None:
     data = ScoringData.read(flags)
     for remark in data.remarks:
         say(remark)
+    systems = Systems(data, flags, SHIPPED_MODEL, device, say)
+    require_free_results(systems, data, flags)
     # First, since it is quick, and says what is wrong with the folder or the model.
     novelty = novelty_of(flags, flags.strange, device, data) if flags.strange else None
-    system, other = Systems(data, flags, SHIPPED_MODEL, device, say).both()
+    system, other = systems.both()
     say(f"scoring {len(data.photographs):,} {data.split} photographs")
     training, references = data.training_captions(), data.references
     assessment = assess(system.system, references, training, flags.leaves_one_out)

@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 
 from captioning.data.caption_files import Photograph
+from captioning.data.image_names import composed
 
 SPLITS = ("train", "dev", "test")
 _HELD_OUT_PERCENT = {"dev": 10, "test": 10}
@@ -64,8 +65,12 @@ def split_photographs(photographs: Iterable[Photograph]) -> Splits:
 
 
 def name_hash(name: str) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of an image's file name."""
-    return hashlib.sha256(name.encode()).hexdigest()[:12]
+    """The first 12 hexadecimal digits of the SHA-256 of an image's file name.
+
+    A name has one hash whatever its normal form: macOS writes it in another than other systems.
+    """
+    content = composed(name).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 @cache

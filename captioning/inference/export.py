@@ -1,14 +1,14 @@
 """Captions in the formats that other programs read: JSON lines, CSV, HTML with alt text."""
 
-import csv
 import html
-import io
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import PurePath
 from typing import Any
+from urllib.parse import quote
 
+from captioning.data.image_names import as_utf8
 from captioning.inference.captioner import Caption, MapKind
 
 RECORD_VERSION = 1  # of what as_record gives; docs/records.md says what it promises
@@ -84,19 +84,36 @@ def _place(caption: Caption, index: int, of: MapKind, maps: bool) -> dict[str, A
 
 def as_html(name: str, text: str) -> str:
     """An ``img`` element for the file ``name`` with ``text`` as its alt text, escaped."""
-    return f'<img src="{html.escape(name)}" alt="{html.escape(text)}">'
+    return f'<img src="{html.escape(_as_url(name))}" alt="{html.escape(text)}">'
+
+
+def _as_url(path: str) -> str:
+    """The relative address of a file: a "#" in its name begins no fragment, "a:" names no scheme.
+
+    Bytes that are no UTF-8 stay what they are.
+    """
+    url = quote(path.encode("utf-8", "surrogateescape"), safe="/")
+    return f"/.{url}" if url.startswith("//") else url  # else the name of a host
 
 
 def as_csv(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and captions as a CSV like that of Kaggle's Flickr8k, which training can read.
+    r"""Names and captions as a CSV like that of Kaggle's Flickr8k, which training can read.
 
-    A line break inside a caption becomes a space, because some programs read it line by line.
+    Names stay as they are, but for bytes that are no UTF-8: those become ``\udce9`` and the like. A
+    line break inside a caption becomes a space, because some programs read it line by line.
     """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("image", "caption"))
-    writer.writerows((" ".join(name.split()), " ".join(text.split())) for name, text in rows)
-    return file.getvalue()
+    lines = [
+        ("image", "caption"),
+        *((as_utf8(name), " ".join(text.split())) for name, text in rows),
+    ]
+    return "".join(f"{_cell(image)},{_cell(caption)}\n" for image, caption in lines)
+
+
+def _cell(text: str) -> str:
+    """A cell of a CSV, in quotes where it needs them; some programs drop blanks without quotes."""
+    if text == text.strip() and not set(text) & set(',"\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:
@@ -106,9 +123,9 @@ def distinct_names(names: Iterable[str]) -> list[str]:
     """
     distinct: dict[str, None] = {}  # in order
     for name in names:
-        path, number, free = PurePath(name), 1, name
+        (start, suffix), number, free = os.path.splitext(name), 1, name
         while free in distinct:
             number += 1
-            free = f"{path.stem} ({number}){path.suffix}"
+            free = f"{start} ({number}){suffix}"
         distinct[free] = None
     return list(distinct)

@@ -47,6 +47,11 @@ def test_the_hash_of_a_name_is_the_start_of_its_sha256():
     assert name_hash("abc") == "ba7816bf8f01"  # FIPS 180-2, appendix B.1
 
 
+def test_a_name_has_one_hash_in_each_normal_form_and_any_bytes():
+    assert name_hash("cafe\u0301.jpg") == name_hash("caf\xe9.jpg")
+    assert name_hash("a\udce9.jpg") == hashlib.sha256(b"a\xe9.jpg").hexdigest()[:12]
+
+
 def test_the_official_lists_hold_a_thousand_hashes_each_and_share_none():
     assert len(set(LISTS["dev"])) == len(set(LISTS["test"])) == 1000
     assert not set(LISTS["dev"]) & set(LISTS["test"])
