@@ -99,7 +99,7 @@ def test_a_folder_means_the_images_in_it_by_name(cli, folder):
     ]
     assert [name for name in ("cut.jpg", "text.jpg") if name not in "\n".join(err)] == []
     assert "notes.txt" not in "\n".join(err)
-    assert err[2:] == ["left out: 1 .txt, 1 sub-folder (--recursive reads them)"]
+    assert err[2:] == ["left out: 1 other file (1 .txt), 1 sub-folder (--recursive reads them)"]
     assert status == 2
 
 

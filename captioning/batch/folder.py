@@ -19,6 +19,7 @@ from captioning.errors import SettingError
 from captioning.inference.captioner import Caption, Captioner, Failure
 from captioning.inference.export import RECORD_VERSION, as_record
 
+READERS = 2  # threads that decode photographs while the network computes
 JOURNAL_SUFFIX = ".journal"  # after the name of an output that is not JSON lines itself
 
 
@@ -187,7 +188,9 @@ class FolderRun:
                 yield picture.path
 
         config = self.config
-        results = captioner.stream(paths(), beam=config.beam, evidence=config.evidence)
+        results = captioner.stream(
+            paths(), beam=config.beam, evidence=config.evidence, readers=READERS
+        )
         bar = tqdm(todo, unit="image", disable=None, dynamic_ncols=True)
         for picture, result in zip(bar, results, strict=True):
             record = self.record(picture, result, stamps.popleft())

@@ -11,9 +11,12 @@ from captioning.batch.copies import CaptionCopies
 from captioning.batch.flags import Flags
 from captioning.batch.sources import Picture
 from captioning.data.images import Source, read_photo
+from captioning.data.photo_sources import printable
 from captioning.errors import SettingError
 from captioning.inference.captioner import Caption, Captioner, Failure
 from captioning.inference.export import as_json
+
+READERS = 2  # threads that decode photographs while the network computes
 
 
 def print_captions(
@@ -78,14 +81,15 @@ def caption_all(
     captioner: Captioner, photos: Sequence[Source], flags: Flags
 ) -> Iterator[Caption | Failure]:
     """Caption in order; with a progress bar, unless the captions appear on the terminal too."""
-    captions = captioner.stream(photos, beam=flags.beam, evidence=flags.evidence)
+    readers = READERS if len(photos) > 1 else 0
+    captions = captioner.stream(photos, beam=flags.beam, evidence=flags.evidence, readers=readers)
     hide = True if sys.stdout.isatty() or len(photos) == 1 else None
     yield from tqdm(captions, total=len(photos), unit="image", disable=hide)
 
 
 def _as_text(caption: Caption, text: str, is_alone: bool) -> str:
     """A text about a caption, after its file's name unless it is the only one."""
-    return text if is_alone else f"{caption.source}: {text}"
+    return text if is_alone else f"{printable(caption.source)}: {text}"
 
 
 def _escape_what_cannot_be_encoded() -> None:

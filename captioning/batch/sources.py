@@ -8,12 +8,13 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import NamedTuple
 
-from captioning.data.images import IMAGE_SUFFIXES, describe
+from captioning.data.photo_kinds import IMAGE_SUFFIXES, OTHER_PICTURE_SUFFIXES
+from captioning.data.photo_sources import describe
 
 STANDARD_INPUT = "-"
 SIDECAR = ".txt"  # after the whole name of a picture: photo.jpg.txt
@@ -59,12 +60,30 @@ class LeftOut:
 
     def describe(self) -> str:
         """What was left out, on one line; empty where nothing was."""
-        kinds = sorted(self.suffixes.items(), key=lambda item: (-item[1], item[0]))
-        parts = [f"{count:,} {suffix or 'without a suffix'}" for suffix, count in kinds]
+        pictures = {s: n for s, n in self.suffixes.items() if s in OTHER_PICTURE_SUFFIXES}
+        others = {s: n for s, n in self.suffixes.items() if s not in pictures}
+        parts = [
+            *_count(
+                pictures,
+                "picture of a kind that is not read",
+                "pictures of kinds that are not read",
+            ),
+            *_count(others, "other file", "other files"),
+        ]
         if self.folders:
             noun = "sub-folder" if self.folders == 1 else "sub-folders"
             parts.append(f"{self.folders:,} {noun} (--recursive reads them)")
         return f"left out: {', '.join(parts)}" if parts else ""
+
+
+def _count(suffixes: Mapping[str, int], one: str, several: str) -> list[str]:
+    """How many files there are, and of which suffixes; nothing where there are none."""
+    total = sum(suffixes.values())
+    if not total:
+        return []
+    kinds = sorted(suffixes, key=lambda suffix: (-suffixes[suffix], suffix))
+    each = (f"{suffixes[suffix]:,} {suffix or 'without a suffix'}" for suffix in kinds)
+    return [f"{total:,} {one if total == 1 else several} ({', '.join(each)})"]
 
 
 @dataclass
