@@ -22,7 +22,12 @@ ENTRY_POINTS = {"main", "bleu_scorer", "streamlit_app"}
 FOREIGN = {
     "streamlit": ("captioning.app",),
     "argparse": ("captioning.__main__", "captioning.app.__main__", "main", "bleu_scorer", "tools"),
-    "matplotlib": ("captioning.plots", "tools.strange_pictures", "tools.walkthrough"),
+    "matplotlib": (
+        "captioning.plots",
+        "tools.folders",
+        "tools.strange_pictures",
+        "tools.walkthrough",
+    ),
     "pyarrow": ("captioning.batch.tables",),
     "torchvision": (
         "captioning.data.augment",
