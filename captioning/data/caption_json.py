@@ -185,11 +185,12 @@ def _show_value(value: Any) -> str:
 def _parse_data_set(content: dict[str, Any], path: Path) -> Rows:
     try:
         return _parse_coco(content) if "annotations" in content else _parse_karpathy(content)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError):
         raise DataError(
             f"{path}: this JSON is of another kind, neither Karpathy's (images with filename, "
             "split and sentences) nor COCO's (images, and annotations with image_id and caption) "
-            f"nor COCO's list of results ({error!r}); name another file"
+            "nor COCO's list of results; name another file, or write a list of objects with "
+            "image_id and caption"
         ) from None
 
 
