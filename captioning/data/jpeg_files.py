@@ -59,13 +59,14 @@ def _decode(
     ended = _EndedStream(stream)
     image = JpegImagePlugin.JpegImageFile(cast(BinaryIO, ended))
     # What stays in memory for as long as it is decoded, whatever the size of the result.
-    held = layout.held(*image.size)
+    full_size = image.size
+    held = layout.held(*full_size)
     if near is not None:
         image.draft(None, (2 * near, 2 * near))
     elif (scale := _scale(image, held)) > 1:
         image.draft(None, (image.width // scale, image.height // scale))
     needed = held + image.width * image.height * pixel_memory(image.mode)
-    require_memory(name, image.size, needed)
+    require_memory(name, full_size, needed)
     ended.tail = iter(tail)
     image.load()
     return image, ended.is_early

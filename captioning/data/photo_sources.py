@@ -71,10 +71,15 @@ def open_source(source: Path | bytes | BinaryIO, name: str) -> BinaryIO:
     # Pillow gets a stream even for a path: from a path it maps a BMP into memory, and a mapped
     # file that another program shortens kills the process.
     stream = _open_path(source, name) if isinstance(source, str | os.PathLike) else _held(source)
-    if not stream.read(1):
+    try:
+        is_empty = not stream.read(1)
+        stream.seek(0)
+    except OSError as error:
+        stream.close()
+        raise ImageError(f"{name} cannot be read ({error.strerror}): check its disk.") from error
+    if is_empty:
         stream.close()
         raise ImageError(f"{name} is empty: save or download it again.")
-    stream.seek(0)
     return stream
 
 

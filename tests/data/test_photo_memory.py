@@ -139,6 +139,11 @@ def test_more_is_refused_before_it_is_decoded(tmp_path, data):
     assert memory < 60_000_000 + 2 * len(data)
 
 
+def test_the_sentence_has_the_size_of_the_file_and_not_of_what_is_decoded():
+    with pytest.raises(ImageError, match=r"\(16320 x 12240 pixels\)"):
+        read_photo(flat_jpeg(16_320, 12_240, 3, progressive=True), near=224)
+
+
 def test_the_limit_of_pillow_is_neither_asked_nor_changed(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     for data in (flat_jpeg(800, 600), flat_png(800, 600, 2, 8)):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from captioning.data import photo_sources
 from captioning.data.images import ImageError, describe, printable, read_photo, source_name
 from tests.data.photo_files import encode, gradient
 
@@ -61,6 +62,17 @@ def test_any_name_can_be_printed_on_one_line(name):
 def test_messages_have_names_that_can_be_printed():
     assert describe("a\u202fb\udce9.jpg") == r"a\u202fb\udce9.jpg"
     assert describe("") == "the empty path"
+
+
+def test_a_disk_that_fails_is_one_sentence(tmp_path, monkeypatch):
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            raise OSError(5, "Input/output error")
+
+    (tmp_path / "a.png").write_bytes(PNG)
+    monkeypatch.setattr(photo_sources, "open", lambda *_: Failing(), raising=False)
+    with pytest.raises(ImageError, match=r"a\.png cannot be read \(Input/output error\)"):
+        read_photo(tmp_path / "a.png")
 
 
 # Forms ----------------------------------------------------------------------------------------
