@@ -62,7 +62,8 @@ class ExifTool:
             self.close()
             raise
 
-    def _start(self) -> None:
+    def require(self) -> str:
+        """Where exiftool is; raises ExifToolError where it is missing."""
         found = shutil.which(self._program)
         if found is None:
             raise ExifToolError(
@@ -70,6 +71,10 @@ class ExifTool:
                 "install it (Debian: apt install libimage-exiftool-perl, macOS: brew install "
                 "exiftool, others: https://exiftool.org)."
             )
+        return found
+
+    def _start(self) -> None:
+        found = self.require()
         self.close()
         # Without a configuration of the user's, which may be any program in Perl.
         command = [found, "-config", "", "-stay_open", "True", "-@", "-"]

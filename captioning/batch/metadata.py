@@ -59,6 +59,8 @@ class MetadataWriter:
         self._exiftool = ExifTool(timeout, program)
 
     def __enter__(self) -> Self:
+        """Raises ExifToolError where exiftool is missing: before the work, and not for each."""
+        self._exiftool.require()
         return self
 
     def __exit__(self, *_: object) -> None:

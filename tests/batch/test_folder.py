@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from captioning.batch.exiftool import ExifToolError
 from captioning.batch.folder import FolderConfig, FolderRun
 from captioning.batch.journal import JournalError
 from captioning.batch.sources import Listing, find
@@ -272,3 +273,11 @@ def test_a_sidecar_that_cannot_be_written_is_reported(folder, tmp_path):
     assert summary.kept.failed == 1
     assert "the caption cannot be written there" in said[0]
     assert captions(tmp_path / "captions.jsonl") == ALL
+
+
+def test_a_missing_exiftool_is_said_once_before_the_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    captioner = FakeCaptioner()
+    with pytest.raises(ExifToolError, match="is not installed"):
+        run(folder, tmp_path / "captions.jsonl", captioner, embed=True)
+    assert captioner.read == []
