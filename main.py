@@ -200,7 +200,11 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         help="for the model card: where the data come from, on what terms, and (paragraphs that "
         "begin with 'Biases:') what is lopsided about them; an empty line between paragraphs",
     )
-    add("--skip-bad", action="store_true", help="skip bad rows and missing photographs")
+    add(
+        "--skip-bad",
+        action="store_true",
+        help="skip bad rows, and photographs that are missing or damaged",
+    )
     add(
         "--limit",
         type=int,

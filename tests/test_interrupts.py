@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -220,9 +221,14 @@ def test_ctrl_c_in_the_middle_of_the_work_is_still_a_sentence(tmp_path):
     os.mkfifo(pipe)
     command = [sys.executable, str(ROOT / "main.py"), "--captions", pipe, "--images", tmp_path]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    with pipe.open("w"):  # which waits until main.py reads
+    writing = None
+    while writing is None and process.poll() is None:
+        with suppress(OSError):  # until main.py reads
+            writing = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert writing is not None
+    os.close(writing)
     assert said == "main.py: stopped; the same command resumes the run\n"
     assert process.returncode == INTERRUPTED

@@ -719,9 +719,17 @@ def own_photographs(workspace, name, damaged=0):
     return ["--captions", f"{name}.csv", "--images", name, "--name", name]
 
 
+def adapt_alone(workspace, *arguments):
+    """The exit status of main.py --init with these photographs and no others."""
+    options = ["--init", "runs/small/best.pth", "--min-count", 2, "--epochs", 1, "--device", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workspace.folder)
+        return main.main([str(word) for word in (*options, *arguments)])
+
+
 def test_eight_photographs_of_ones_own_train(trained, capsys):
     workspace, _ = trained
-    assert workspace.adapt(*own_photographs(workspace, "own8")) == 0
+    assert adapt_alone(workspace, *own_photographs(workspace, "own8")) == 0
     made = load(workspace, "own8")
     assert len(made.training_images - load(workspace, "small").training_images) == 6
     assert "held back): 6 train, 2 dev, 0 test photographs" in capsys.readouterr().out
@@ -733,12 +741,12 @@ def test_a_damaged_photograph_stops_with_one_sentence_or_is_skipped(trained, cap
     name = f"damaged{workers}"
     flags = [*own_photographs(workspace, name, damaged=1), "--workers", workers]
     flags += ["--encoder-learning-rate", "1e-4"]  # so that workers read the photographs
-    assert workspace.adapt(*flags) == 1
+    assert adapt_alone(workspace, *flags) == 1
     message = complaint(capsys)
     assert f"{name}/IMG_0" in message
     assert message.endswith("or pass --skip-bad to go on without it")
     assert not (workspace.folder / "runs" / name).exists()
-    assert workspace.adapt(*flags, "--skip-bad") == 0
+    assert adapt_alone(workspace, *flags, "--skip-bad") == 0
     said = capsys.readouterr().out
     assert "left out 1 photograph that cannot be read, the first: " in said
     assert "5 train, 2 dev, 0 test photographs" in said

@@ -67,38 +67,40 @@ def split_photographs(photographs: Iterable[Photograph]) -> Splits:
 def hold_back(splits: Splits) -> Splits:
     """A split to train by: with photographs to choose the best epoch by, and others to train on.
 
-    A split that has both stays as it is, so that of large sets is always that of
-    ``split_photographs``. Where there are none to choose by, two are taken from those to train on
-    (of two or three, one). Where the hash leaves none to train on, half of those that it holds out
-    are, and where it leaves a single one, others are there to choose by. Those are moved whose
-    hashes come nearest. What a caption file or the official lists hold out is never trained on.
+    A split that has two or more to choose by stays as it is, so that of large sets is always that
+    of ``split_photographs``. Else some of those to train on are taken: two where there are none to
+    choose by (of two or three, one), one where the hash leaves a single one and four others. Where
+    it leaves none to train on, half of those that it holds out are, and where it leaves a single
+    one, others are there to choose by. Those are moved whose hashes come nearest. What a caption
+    file or the official lists hold out is never trained on, and a file's own choice of one stays.
     """
-    if splits.train and splits.dev:
+    moved = _spared(splits)
+    if not moved and not (splits.train and splits.dev):
+        moved = _freed(splits)
+    if not moved:
         return splits
     parts = {photo.name: part for part in SPLITS for photo in getattr(splits, part)}
     moved = _spared(splits) or _freed(splits)
     parts |= moved
     photographs = (*splits.train, *splits.dev, *splits.test)
     kept = {part: tuple(p for p in photographs if parts[p.name] == part) for part in SPLITS}
-    note = f" ({len(moved)} moved, for a few are always held back)" if moved else ""
-    return Splits(kept["train"], kept["dev"], kept["test"], splits.source + note)
+    source = f"{splits.source} ({len(moved)} moved, for a few are always held back)"
+    return Splits(kept["train"], kept["dev"], kept["test"], source)
 
 
 def _spared(splits: Splits) -> dict[str, str]:
-    """The training photographs to choose the best epoch by, at most half of them."""
-    names = _ranked(splits.train)
-    return dict.fromkeys(names[: min(_HELD_BACK, len(names) // 2)], "dev")
+    """The training photographs to choose the best epoch by, if there are too few of these."""
+    missing = min(_HELD_BACK, len(splits.train) // 2)
+    if splits.dev:
+        by_hash = all(map(_is_hashed, splits.dev))
+        missing = min(_HELD_BACK - len(splits.dev), len(splits.train) // 4) if by_hash else 0
+    return dict.fromkeys(_ranked(splits.train)[: max(0, missing)], "dev")
 
 
 def _freed(splits: Splits) -> dict[str, str]:
     """Where those go that only the hash holds out: half of them to train, if there are none."""
     parts = {"test": splits.test, "dev": splits.dev}
-    free = {
-        photo.name: name
-        for name, part in parts.items()
-        for photo in part
-        if not photo.split and official_split(photo.name) == "train"
-    }
+    free = {photo.name: name for name, part in parts.items() for photo in part if _is_hashed(photo)}
     # Last in the order of the hashes, those nearest to training come first.
     names = _ranked(photo for part in parts.values() for photo in part if photo.name in free)[::-1]
     if len(names) + len(splits.train) < 2:
@@ -107,6 +109,11 @@ def _freed(splits: Splits) -> dict[str, str]:
     chosen = dict.fromkeys(names[:half], "train")
     chosen |= dict.fromkeys(names[half:][-_HELD_BACK:], "dev")
     return {name: part for name, part in chosen.items() if part != free[name]}
+
+
+def _is_hashed(photograph: Photograph) -> bool:
+    """Whether neither the caption file nor the official lists say where a photograph belongs."""
+    return not photograph.split and official_split(photograph.name) == "train"
 
 
 def _ranked(photographs: Iterable[Photograph]) -> list[str]:

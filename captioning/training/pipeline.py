@@ -30,6 +30,11 @@ def train(flags: TrainingFlags, recipe: Recipe) -> None:
         require_readable(data, flags.cache)
         for each in data.sets:
             refuse_photographs((*each.splits.train, *each.splits.held_out), flags)
+        if len(data.dev) == 1:
+            say(
+                "with a single photograph to choose the best epoch with, CIDEr-D is always 0, for "
+                "it weighs words by how few photographs have them; the loss decides"
+            )
         _run_stages(flags, recipe, data)
 
 

@@ -57,11 +57,6 @@ def read_data(flags: TrainingFlags) -> DataSets:
             f"{flags.captions[0]}: there must be photographs to train on and others to choose the "
             "best epoch with; add photographs"
         )
-    if len(data.dev) == 1:
-        say(
-            "with a single photograph to choose the best epoch with, CIDEr-D is always 0, for it "
-            "weighs words by how few photographs have them; the loss decides"
-        )
     return data
 
 

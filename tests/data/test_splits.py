@@ -132,7 +132,8 @@ def test_two_photographs_can_be_trained_on_whatever_the_hash_says(names):
     if len(names) > 1:
         assert held.train
         assert held.dev
-    assert (held == splits) == (bool(splits.train and splits.dev) or len(names) < 2)
+    enough = len(splits.dev) >= 2 or (splits.dev and 0 < len(splits.train) < 4)
+    assert (held == splits) == (bool(splits.train and enough) or len(names) < 2)
     assert ("always held back" in held.source) == bool(moved)
     assert sorted(parts) == sorted(names)
 
@@ -146,6 +147,18 @@ def test_a_few_are_held_back_the_nearest_to_the_tenth(count, held_back):
     dev = [photo.name for photo in held.dev]
     assert sorted(rank[name] for name in dev) == sorted(rank.values())[:held_back]
     assert [photo.name for photo in held.train] == [n for n in names[:count] if n not in dev]
+
+
+@pytest.mark.parametrize(("count", "moved"), [(1, 0), (3, 0), (4, 1), (9, 1), (40, 1)])
+def test_beside_a_single_one_another_is_held_back_where_four_can_be_trained_on(count, moved):
+    """For the CIDEr-D of a single image is always 0."""
+    by_part = {
+        part: [name for name in (f"{i}.jpg" for i in range(1000)) if expected_split(name) == part]
+        for part in ("train", "dev")
+    }
+    names = [*by_part["dev"][:1], *by_part["train"][:count]]
+    held = hold_back(split_photographs(named(names)))
+    assert [len(getattr(held, part)) for part in SPLITS] == [count - moved, 1 + moved, 0]
 
 
 @pytest.mark.parametrize("part", ["dev", "test"])
