@@ -4,33 +4,21 @@ Of a model, of a file that another system wrote, or of a baseline; with interval
 a report.
 """
 
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from captioning.interrupts import INTERRUPTED, ending_at_once, ending_quietly
 
-import torch
-import torchvision
+with ending_at_once():
+    import argparse
+    import sys
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TYPE_CHECKING, Any
 
-from captioning.errors import CaptioningError
-from captioning.evaluation.assessment import assess, compare_systems
-from captioning.evaluation.novelty import measure_novelty, pictures_by_kind
-from captioning.evaluation.other_sets import score_groups
-from captioning.evaluation.publish import (
-    describe,
-    publish,
-    require_free_results,
-    score_beams,
-    write_result,
-)
-from captioning.evaluation.scoring_data import ScoringData
-from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
-from captioning.evaluation.systems import Systems
-from captioning.evaluation.table import as_lines
-from captioning.inference.captioner import Captioner
-from captioning.inference.torch_engine import resolve_device
-from captioning.network.checkpoint import SHIPPED_MODEL
+    from captioning.errors import CaptioningError
+    from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
+    from captioning.network.shipped import SHIPPED_MODEL
+
+if TYPE_CHECKING:
+    from captioning.evaluation.scoring_data import ScoringData
 
 README = Path(__file__).parent / "README.md"
 
@@ -151,6 +139,24 @@ def say(text: str) -> None:
 
 def run(flags: ScoringFlags) -> None:
     """Score, print and write."""
+    with ending_at_once():  # PyTorch takes seconds, which --help need not wait for
+        import torch
+        import torchvision
+
+        from captioning.evaluation.assessment import assess, compare_systems
+        from captioning.evaluation.other_sets import score_groups
+        from captioning.evaluation.publish import (
+            describe,
+            publish,
+            require_free_results,
+            score_beams,
+            write_result,
+        )
+        from captioning.evaluation.scoring_data import ScoringData
+        from captioning.evaluation.systems import Systems
+        from captioning.evaluation.table import as_lines
+        from captioning.inference.torch_engine import resolve_device
+
     device = resolve_device(flags.device)
     data = ScoringData.read(flags)
     for remark in data.remarks:
@@ -186,8 +192,13 @@ def run(flags: ScoringFlags) -> None:
             say(f"published in {path}")
 
 
-def novelty_of(flags: ScoringFlags, folder: Path, device: str, data: ScoringData) -> dict[str, Any]:
+def novelty_of(
+    flags: ScoringFlags, folder: Path, device: str, data: "ScoringData"
+) -> dict[str, Any]:
     """How well the model tells the pictures of a folder from the photographs that are scored."""
+    from captioning.evaluation.novelty import measure_novelty, pictures_by_kind
+    from captioning.inference.captioner import Captioner
+
     strange = pictures_by_kind(folder)
     captioner = Captioner.load(flags.model or SHIPPED_MODEL, device)
     ordinary = [photograph.path for photograph in data.photographs]
@@ -197,12 +208,13 @@ def novelty_of(flags: ScoringFlags, folder: Path, device: str, data: ScoringData
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score; returns the exit status."""
     try:
-        run(parse_arguments(arguments))
+        with ending_quietly():
+            run(parse_arguments(arguments))
     except (CaptioningError, OSError) as error:
         print(f"bleu_scorer.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return 0
 
 
