@@ -1,20 +1,22 @@
 """The command line: captioning photo.jpg, or python -m captioning photo.jpg"""
 
-import argparse
-import os
-import sys
-import tomllib
-from collections.abc import Sequence
-from contextlib import suppress
-from importlib import metadata
-from pathlib import Path
-from typing import NoReturn
+from captioning.interrupts import INTERRUPTED, ending_at_once, ending_quietly
 
-from captioning.batch.flags import Flags
-from captioning.errors import CaptioningError, SettingError
+with ending_at_once():
+    import argparse
+    import os
+    import sys
+    import tomllib
+    from collections.abc import Sequence
+    from contextlib import suppress
+    from importlib import metadata
+    from pathlib import Path
+    from typing import NoReturn
+
+    from captioning.batch.flags import Flags
+    from captioning.errors import CaptioningError, SettingError
 
 FAILED = 2  # exit status when anything could not be captioned
-INTERRUPTED = 130
 _PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
@@ -144,16 +146,18 @@ def version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    flags = parse_arguments(arguments)
-    try:
-        # Not at the top: PyTorch takes a second, which --help need not wait for.
-        from captioning.batch.command import run
+    with ending_quietly(FAILED):
+        return caption(parse_arguments(arguments))
 
+
+def caption(flags: Flags) -> int:
+    """Do what the flags say; returns the exit status."""
+    try:
+        with ending_at_once():  # PyTorch takes a second, which --help need not wait for
+            from captioning.batch.command import run
         return 0 if run(flags) else FAILED
     except BrokenPipeError:
-        # The reader has closed the pipe (as head does): end quietly, also when Python flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        raise
     except (CaptioningError, OSError) as error:
         print(error, file=sys.stderr)
         return FAILED

@@ -17,16 +17,10 @@ from captioning.interrupts import INTERRUPTED, ending_at_once, ending_quietly
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ["main.py", "bleu_scorer.py"]
+COMMAND = "captioning/__main__.py"
 
-# Whatever the package's own __init__ imports is put off, so that these tests are of the programs.
 START = """
-import runpy, sys, types
-late = types.ModuleType("captioning.inference.captioner")
-late.Caption = late.Captioner = late.Failure = None
-sys.modules["captioning.inference"] = types.ModuleType("captioning.inference")
-sys.modules[late.__name__] = late
-import captioning
-del sys.modules[late.__name__], sys.modules["captioning.inference"]
+import runpy, sys
 program = sys.argv[1]
 sys.argv = sys.argv[1:]
 """
@@ -56,6 +50,7 @@ def start(code, *words, **options):
         *((program, "captioning.errors") for program in PROGRAMS),
         *((program, "torch") for program in PROGRAMS),
         *((program, "torchvision") for program in PROGRAMS),
+        *((COMMAND, moment) for moment in ("argparse", "captioning.batch.flags", "torch", "PIL")),
         ("main.py", "argparse"),
         ("main.py", "captioning.training.flags"),
         ("main.py", "captioning.training.pipeline"),
@@ -65,7 +60,8 @@ def start(code, *words, **options):
 )
 def test_ctrl_c_while_a_program_starts_ends_it_without_a_word(program, moment):
     code = START + f"MOMENT = {moment!r}\n" + INTERRUPT + RUN
-    done = start(code, program, "--name", "none")
+    words = ["photo.jpg"] if program == COMMAND else ["--name", "none"]
+    done = start(code, program, *words)
     assert done.returncode == -signal.SIGINT  # of which a shell makes 130
     assert done.stderr == done.stdout == ""
 
@@ -134,7 +130,7 @@ def run_into(code, writing, *words):
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [*PROGRAMS, COMMAND])
 def test_help_into_a_closed_pipe_prints_no_traceback(program):
     _, said = run_into(START + RUN, closed_pipe(), program, "--help")
     assert said == ""  # the status may be 0: argparse itself forgets that it could not print

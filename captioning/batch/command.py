@@ -12,7 +12,8 @@ from captioning.batch.printing import print_captions, say
 from captioning.batch.sources import Listing, Sources, find
 from captioning.errors import SettingError
 from captioning.inference.captioner import Captioner
-from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
+from captioning.network.checkpoint import file_hash
+from captioning.network.shipped import SHIPPED_MODEL
 
 # Those of ``captioning.plots``, which takes its time to import.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
