@@ -18,6 +18,8 @@ with ending_at_once():
     from captioning.network.shipped import SHIPPED_MODEL
 
 if TYPE_CHECKING:
+    from captioning.evaluation.assessment import Assessment
+    from captioning.evaluation.scored_system import ScoredSystem
     from captioning.evaluation.scoring_data import ScoringData
 
 README = Path(__file__).parent / "README.md"
@@ -145,13 +147,7 @@ def run(flags: ScoringFlags) -> None:
 
         from captioning.evaluation.assessment import assess, compare_systems
         from captioning.evaluation.other_sets import score_groups
-        from captioning.evaluation.publish import (
-            describe,
-            publish,
-            require_free_results,
-            score_beams,
-            write_result,
-        )
+        from captioning.evaluation.publish import describe, require_free_results, score_beams
         from captioning.evaluation.scoring_data import ScoringData
         from captioning.evaluation.systems import Systems
         from captioning.evaluation.table import as_lines
@@ -183,6 +179,19 @@ def run(flags: ScoringFlags) -> None:
         result["beams"] = score_beams(system.sweep, data)
     for line in as_lines(result):
         say(line)
+    write(result, system, data, flags, assessment)
+
+
+def write(
+    result: dict[str, Any],
+    system: "ScoredSystem",
+    data: "ScoringData",
+    flags: ScoringFlags,
+    assessment: "Assessment",
+) -> None:
+    """Write the result, and publish it where the flags say so."""
+    from captioning.evaluation.publish import publish, write_result
+
     for path in write_result(result, system, data, flags.images, assessment):
         say(f"written to {path}")
     if flags.publish and system.checkpoint is not None:

@@ -110,6 +110,16 @@ def require_writable(path: Path) -> None:
         ) from None
 
 
+def is_same_file(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to the same file, by whatever names or links, there or not."""
+    try:
+        if os.path.realpath(path) == os.path.realpath(other):
+            return True
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # one of them does not exist; ValueError: a NUL in its name
+        return False
+
+
 def _destination(path: Path) -> Path:
     """The file to replace: what a symbolic link leads to, else the path itself.
 

@@ -442,7 +442,7 @@ def test_attention_of_two_photographs_is_refused_before_any_work(cli, folder, tm
 def test_attention_that_cannot_be_written_is_reported_in_one_sentence(cli, folder):
     status, _, err = cli(folder / "a.png", "--attention", folder / "notes.txt" / "maps.png")
     assert (status, len(err)) == (2, 1)
-    assert err[0] == f"{folder / 'notes.txt'}: this is no folder to write in; name another output"
+    assert err[0].startswith(f"{folder / 'notes.txt' / 'maps.png'}: it cannot be written, because")
 
 
 # As a process -----------------------------------------------------------------------------------

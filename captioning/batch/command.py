@@ -6,7 +6,7 @@ from pathlib import Path
 
 from captioning.batch.flags import Flags
 from captioning.batch.folder import FolderConfig, FolderRun
-from captioning.batch.outputs import require_writable
+from captioning.batch.outputs import require_output
 from captioning.batch.page import fill_page
 from captioning.batch.printing import print_captions, say
 from captioning.batch.sources import Listing, Sources, find
@@ -56,7 +56,7 @@ def _to_standard_output(flags: Flags, sources: Sources) -> bool:
         if count != 1:
             raise SettingError(f"--attention draws one photograph, not {count}; name only one")
         _require_picture(flags.attention)
-        require_writable(flags.attention, [*(p.path for p in pictures), _model(flags)])
+        require_output(flags.attention, [*(p.path for p in pictures), _model(flags)])
     captioner = Captioner.load(_model(flags), flags.device)
     return print_captions(captioner, pictures, content, flags)
 
@@ -80,7 +80,7 @@ def _to_file(flags: Flags, sources: Sources) -> bool:
     for path in (config.output, config.journal):
         # Those that were found in folders have suffixes of pictures, which no output has.
         named = (picture.path for picture in sources.pictures if picture.named)
-        require_writable(path, [*named, model])
+        require_output(path, [*named, model])
     run = FolderRun(config, say)
     summary = run.run(lambda: Captioner.load(model, flags.device), sources.pictures)
     say(summary.describe(config.output))

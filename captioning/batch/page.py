@@ -5,7 +5,7 @@ from pathlib import Path
 
 from captioning.batch.alt_text import find_images, review_page, with_alt_texts
 from captioning.batch.flags import Flags
-from captioning.batch.outputs import require_writable
+from captioning.batch.outputs import require_output
 from captioning.batch.printing import caption_all, say
 from captioning.errors import CaptioningError
 from captioning.files import write_atomically, write_text
@@ -32,7 +32,7 @@ def fill_page(page: Path, flags: Flags, model: Path) -> bool:
     output = flags.output or _beside(page, ".alt")
     review = _beside(output, ".review")
     for path in (output, review):
-        require_writable(path, [page, model, *files])
+        require_output(path, [page, model, *files])
     texts: dict[Path, str] = {}
     problems: dict[Path, str] = {}
     if files:

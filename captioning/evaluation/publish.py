@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from captioning.evaluation.scored_system import ScoredSystem
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import ScoringFlags
 from captioning.evaluation.table import as_csv
-from captioning.files import write_text
+from captioning.files import require_writable, write_text
 from captioning.network.checkpoint import Checkpoint
 from captioning.plots import Figure, save_figure
 
@@ -62,7 +61,7 @@ def require_free_results(system: Named, data: ScoringData, flags: ScoringFlags) 
                 "another --name"
             )
     for folder in (RESULTS / "metrics", RESULTS / "plots"):
-        _require_writable(folder)
+        require_writable(folder / name)
 
 
 def _is_result(path: Path, name: str) -> bool:
@@ -72,19 +71,6 @@ def _is_result(path: Path, name: str) -> bool:
     is_plot = path.name.startswith(f"{name}_") and path.suffix == ".png"
     in_plots = path.parent == Path(os.path.realpath(RESULTS / "plots"))
     return in_plots and (is_plot or path.name == f"{name}.html")
-
-
-def _require_writable(folder: Path) -> None:
-    """Raise SettingError where no file can be made in a folder, which need not be there yet."""
-    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise SettingError(
-            f"{folder}: results cannot be written there ({error.strerror}); make that folder "
-            "writable, or start this in another folder"
-        ) from None
 
 
 def describe(

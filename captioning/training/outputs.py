@@ -1,12 +1,11 @@
 """Where a run will write, checked before its work: it can, and loses nothing that it reads."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from captioning.data.caption_files import Photograph
 from captioning.errors import SettingError
-from captioning.files import require_writable
+from captioning.files import is_same_file, require_writable
 from captioning.training.flags import ALL, TrainingFlags
 from captioning.training.recipe import BLEND
 from captioning.training.records import RunFiles
@@ -20,12 +19,12 @@ def require_outputs(flags: TrainingFlags, installed: Path) -> None:
     """
     written = outputs(flags)
     for flag, path in inputs(flags):
-        if any(is_same(path, other) for other in written):
+        if any(is_same_file(path, other) for other in written):
             raise SettingError(
                 f"{flag} {path}: this run would write over it; copy it to another place and name "
                 "that, or choose another --name"
             )
-        if flags.install and is_same(path, installed):
+        if flags.install and is_same_file(path, installed):
             raise SettingError(
                 f"{flag} {path}: --install would write over it; leave out --install, and copy "
                 f"{RunFiles(flags.run_name).best} there when the run has ended"
@@ -39,7 +38,7 @@ def refuse_photographs(photographs: Iterable[Photograph], flags: TrainingFlags) 
     names = {path.name: path for path in outputs(flags)}
     for photograph in photographs:
         written = names.get(photograph.path.name)
-        if written is not None and is_same(photograph.path, written):
+        if written is not None and is_same_file(photograph.path, written):
             raise SettingError(
                 f"{photograph.path}: this run would write over this photograph; copy the "
                 "photographs to another place, or choose another --name"
@@ -71,13 +70,3 @@ def inputs(flags: TrainingFlags) -> list[tuple[str, Path]]:
     }
     named = [(flag, path) for flag, paths in several.items() for path in paths]
     return named + [(flag, path) for flag, path in single.items() if path is not None]
-
-
-def is_same(path: Path, other: Path) -> bool:
-    """Whether two paths lead to the same file, by whatever names or links."""
-    if os.path.realpath(path) == os.path.realpath(other):
-        return True
-    try:
-        return os.path.samefile(path, other)
-    except OSError:  # one of them does not exist
-        return False

@@ -22,6 +22,7 @@ from captioning.evaluation.score_plots import length_figure
 from captioning.evaluation.scored_system import ScoredSystem
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import ScoringFlags
+from captioning.files import WriteError
 from captioning.network.checkpoint import SHIPPED_MODEL
 from tests.evaluation.report_pages import Page, mosaic
 
@@ -91,7 +92,9 @@ def test_results_that_cannot_be_written_are_refused_before_the_work(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     Path(folder).parent.mkdir(exist_ok=True)
     Path(folder).touch()
-    with pytest.raises(SettingError, match=r"^results/\w+: results cannot be written there \("):
+    with pytest.raises(
+        WriteError, match=r"^results/\w+/\w+: it cannot be written, because results"
+    ):
         require_free_results(SYSTEM, data(1), ScoringFlags())
 
 
