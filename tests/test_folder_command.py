@@ -170,6 +170,8 @@ def start(folder, checkpoint_path, *arguments, **environment):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Not ignored, as it is in what a shell starts with &.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -36,9 +36,26 @@ sys.meta_path.insert(0, Interrupt())
 RUN = "\nrunpy.run_path(program, run_name='__main__')\n"
 
 
+@pytest.fixture(autouse=True)
+def pythons_own_handler():
+    """Ctrl-C as in a foreground process, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start(code, *words, **options):
+    """Run code to its end, in which Ctrl-C is not ignored: it is in what a shell starts with &."""
     command = [sys.executable, "-c", code, *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, **options)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
 
 
 # Ctrl-C -----------------------------------------------------------------------------------------
@@ -60,7 +77,12 @@ def start(code, *words, **options):
 )
 def test_ctrl_c_while_a_program_starts_ends_it_without_a_word(program, moment):
     code = START + f"MOMENT = {moment!r}\n" + INTERRUPT + RUN
-    words = ["photo.jpg"] if program == COMMAND else ["--name", "none"]
+    # Should it go on after all, it finds nothing to do.
+    words = {
+        COMMAND: ["no such photograph.jpg"],
+        "main.py": ["--captions", "no such file", "--images", "no such folder"],
+        "bleu_scorer.py": ["--references", "no such file"],
+    }[program]
     done = start(code, program, *words)
     assert done.returncode == -signal.SIGINT  # of which a shell makes 130
     assert done.stderr == done.stdout == ""

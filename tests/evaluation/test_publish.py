@@ -92,9 +92,7 @@ def test_results_that_cannot_be_written_are_refused_before_the_work(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     Path(folder).parent.mkdir(exist_ok=True)
     Path(folder).touch()
-    with pytest.raises(
-        WriteError, match=r"^results/\w+/\w+: it cannot be written"
-    ):
+    with pytest.raises(WriteError, match=r"^results/\w+/\w+: it cannot be written"):
         require_free_results(SYSTEM, data(1), ScoringFlags())
 
 
