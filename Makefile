@@ -22,10 +22,13 @@ test-install: .venv/.tests-ready
 	$(BIN)/python -m pytest -o tmp_path_retention_policy=failed tests/check_install.py
 
 caption: named .venv
-	@$(BIN)/python -m captioning "$(IMAGE)"
+	@$(BIN)/python -m captioning "$$PHOTOGRAPH"
+
+# By the environment, as it was typed: make would expand a dollar in the name, the shell a quote.
+caption named: export PHOTOGRAPH = $(value IMAGE)
 
 named:
-	@test -n "$(IMAGE)" || { echo "name a photograph: make caption IMAGE=photo.jpg"; exit 2; }
+	@test -n "$$PHOTOGRAPH" || { echo "name a photograph: make caption IMAGE=photo.jpg"; exit 2; }
 
 train: .venv
 	$(BIN)/python main.py

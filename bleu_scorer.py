@@ -4,27 +4,23 @@ Of a model, of a file that another system wrote, or of a baseline; with interval
 a report.
 """
 
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from captioning.interrupts import INTERRUPTED, ending_at_once, ending_quietly
 
-import torch
-import torchvision
+with ending_at_once():
+    import argparse
+    import sys
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TYPE_CHECKING, Any
 
-from captioning.errors import CaptioningError
-from captioning.evaluation.assessment import assess, compare_systems
-from captioning.evaluation.novelty import measure_novelty, pictures_by_kind
-from captioning.evaluation.other_sets import score_groups
-from captioning.evaluation.publish import describe, publish, score_beams, write_result
-from captioning.evaluation.scoring_data import ScoringData
-from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
-from captioning.evaluation.systems import Systems
-from captioning.evaluation.table import as_lines
-from captioning.inference.captioner import Captioner
-from captioning.inference.torch_engine import resolve_device
-from captioning.network.checkpoint import SHIPPED_MODEL
+    from captioning.errors import CaptioningError
+    from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
+    from captioning.network.shipped import SHIPPED_MODEL
+
+if TYPE_CHECKING:
+    from captioning.evaluation.assessment import Assessment
+    from captioning.evaluation.scored_system import ScoredSystem
+    from captioning.evaluation.scoring_data import ScoringData
 
 README = Path(__file__).parent / "README.md"
 
@@ -145,13 +141,27 @@ def say(text: str) -> None:
 
 def run(flags: ScoringFlags) -> None:
     """Score, print and write."""
+    with ending_at_once():  # PyTorch takes seconds, which --help need not wait for
+        import torch
+        import torchvision
+
+        from captioning.evaluation.assessment import assess, compare_systems
+        from captioning.evaluation.other_sets import score_groups
+        from captioning.evaluation.publish import describe, require_free_results, score_beams
+        from captioning.evaluation.scoring_data import ScoringData
+        from captioning.evaluation.systems import Systems
+        from captioning.evaluation.table import as_lines
+        from captioning.inference.torch_engine import resolve_device
+
     device = resolve_device(flags.device)
     data = ScoringData.read(flags)
     for remark in data.remarks:
         say(remark)
+    systems = Systems(data, flags, SHIPPED_MODEL, device, say)
+    require_free_results(systems, data, flags)
     # First, since it is quick, and says what is wrong with the folder or the model.
     novelty = novelty_of(flags, flags.strange, device, data) if flags.strange else None
-    system, other = Systems(data, flags, SHIPPED_MODEL, device, say).both()
+    system, other = systems.both()
     say(f"scoring {len(data.photographs):,} {data.split} photographs")
     training, references = data.training_captions(), data.references
     assessment = assess(system.system, references, training, flags.leaves_one_out)
@@ -169,6 +179,19 @@ def run(flags: ScoringFlags) -> None:
         result["beams"] = score_beams(system.sweep, data)
     for line in as_lines(result):
         say(line)
+    write(result, system, data, flags, assessment)
+
+
+def write(
+    result: dict[str, Any],
+    system: "ScoredSystem",
+    data: "ScoringData",
+    flags: ScoringFlags,
+    assessment: "Assessment",
+) -> None:
+    """Write the result, and publish it where the flags say so."""
+    from captioning.evaluation.publish import publish, write_result
+
     for path in write_result(result, system, data, flags.images, assessment):
         say(f"written to {path}")
     if flags.publish and system.checkpoint is not None:
@@ -178,8 +201,13 @@ def run(flags: ScoringFlags) -> None:
             say(f"published in {path}")
 
 
-def novelty_of(flags: ScoringFlags, folder: Path, device: str, data: ScoringData) -> dict[str, Any]:
+def novelty_of(
+    flags: ScoringFlags, folder: Path, device: str, data: "ScoringData"
+) -> dict[str, Any]:
     """How well the model tells the pictures of a folder from the photographs that are scored."""
+    from captioning.evaluation.novelty import measure_novelty, pictures_by_kind
+    from captioning.inference.captioner import Captioner
+
     strange = pictures_by_kind(folder)
     captioner = Captioner.load(flags.model or SHIPPED_MODEL, device)
     ordinary = [photograph.path for photograph in data.photographs]
@@ -189,12 +217,13 @@ def novelty_of(flags: ScoringFlags, folder: Path, device: str, data: ScoringData
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score; returns the exit status."""
     try:
-        run(parse_arguments(arguments))
+        with ending_quietly():
+            run(parse_arguments(arguments))
     except (CaptioningError, OSError) as error:
         print(f"bleu_scorer.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return 0
 
 

@@ -7,6 +7,8 @@ import pytest
 EXPLAINED = (
     "../shared/flickr8k is not here",
     "Java is not here",
+    "a small disk needs the right to mount one",
+    "a device needs the right to make one",
 )
 
 

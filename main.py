@@ -4,18 +4,20 @@ The recipe below trains a model like the one that ships, whose history is in mod
 Change it here, or override it by flags: python main.py --help lists them.
 """
 
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from captioning.interrupts import INTERRUPTED, ending_at_once, ending_quietly
 
-from captioning.errors import CaptioningError
-from captioning.network.checkpoint import SHIPPED_MODEL
-from captioning.network.config import DecodeConfig
-from captioning.training.flags import ALL, CONTROLS, TrainingFlags
-from captioning.training.pipeline import train
-from captioning.training.recipe import BLEND, SETTINGS, STAGES, Recipe
-from captioning.training.train import TrainConfig
+with ending_at_once():
+    import argparse
+    import sys
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from captioning.errors import CaptioningError
+    from captioning.network.config import DecodeConfig
+    from captioning.network.shipped import SHIPPED_MODEL
+    from captioning.training.config import TrainConfig
+    from captioning.training.flags import ALL, CONTROLS, TrainingFlags
+    from captioning.training.recipe import BLEND, SETTINGS, STAGES, Recipe
 
 CAPTIONS = Path("flickr8k/Flickr8k_Subset/captions.txt")
 IMAGES = CAPTIONS.parent / "Images"
@@ -198,7 +200,11 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         help="for the model card: where the data come from, on what terms, and (paragraphs that "
         "begin with 'Biases:') what is lopsided about them; an empty line between paragraphs",
     )
-    add("--skip-bad", action="store_true", help="skip bad rows and missing photographs")
+    add(
+        "--skip-bad",
+        action="store_true",
+        help="skip bad rows, and photographs that are missing or damaged",
+    )
     add(
         "--limit",
         type=int,
@@ -308,13 +314,17 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; returns the exit status."""
     try:
-        train(parse_arguments(arguments), RECIPE)
+        with ending_quietly():
+            flags = parse_arguments(arguments)
+            with ending_at_once():  # PyTorch takes seconds, which --help need not wait for
+                from captioning.training.pipeline import train
+            train(flags, RECIPE)
     except (CaptioningError, OSError) as error:
         print(f"main.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("main.py: stopped; the same command resumes the run", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 

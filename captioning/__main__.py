@@ -1,69 +1,69 @@
 """The command line: captioning photo.jpg, or python -m captioning photo.jpg"""
 
-import argparse
-import os
-import sys
-import tomllib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
+from captioning.interrupts import INTERRUPTED, ending_at_once, ending_quietly
 
-from tqdm import tqdm
+with ending_at_once():
+    import argparse
+    import os
+    import sys
+    import tomllib
+    from collections.abc import Sequence
+    from contextlib import suppress
+    from importlib import metadata
+    from pathlib import Path
+    from typing import NoReturn
 
-from captioning.data.images import IMAGE_SUFFIXES, read_photo
-from captioning.errors import CaptioningError, SettingError
-from captioning.inference.captioner import Caption, Captioner, Failure
-from captioning.inference.export import as_json
-from captioning.network.checkpoint import SHIPPED_MODEL
+    from captioning.batch.flags import Flags
+    from captioning.errors import CaptioningError, SettingError
 
 FAILED = 2  # exit status when anything could not be captioned
 _PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
-@dataclass(frozen=True)
-class Flags:
-    """What the command line was given."""
+class Parser(argparse.ArgumentParser):
+    """A parser that knows of files whose names begin with a dash."""
 
-    photos: Sequence[Path]
-    beam: int | None
-    json: bool
-    maps: bool
-    attention: Path | None
-    evidence: bool
-    model: Path
-    device: str
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and what is wrong, and exit with status 2."""
+        dashed = [word for word in sys.argv[1:] if word.startswith("-") and os.path.lexists(word)]
+        if dashed:
+            message += f"; a file whose name begins with a dash is written ./{dashed[0]}"
+        super().error(message)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program_name(sys.argv[0]),
-        description="Caption photographs: JPEG, PNG, WebP, GIF, TIFF and BMP. Prints one sentence "
-        "per photograph; the exit status is 2 if any could not be captioned.",
+        description="Caption photographs: JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC, AVIF and "
+        "JPEG 2000. Prints one sentence per photograph, or writes a file of captions; the exit "
+        "status is 2 if any could not be captioned.",
     )
+    parser.add_argument(
+        "photos",
+        nargs="*",
+        metavar="PHOTO",
+        help="a photograph, a folder of them, a pattern such as 'photos/*.jpg', or - for a "
+        "photograph or a list of names on standard input",
+    )
+    add_caption_flags(parser)
+    add_printing_flags(parser)
+    add_folder_flags(parser)
+    values = vars(parser.parse_args(arguments))
+    try:
+        return Flags(**values)
+    except SettingError as error:
+        parser.error(str(error))
+
+
+def add_caption_flags(parser: argparse.ArgumentParser) -> None:
+    """How pictures are captioned."""
     add = parser.add_argument
-    add("photos", nargs="+", type=Path, metavar="PHOTO", help="a photograph, or a folder of them")
     add("--beam", type=int, metavar="K", help="beam width; 1 is greedy (default: the model's)")
-    add("--json", action="store_true", help="print one JSON line per photograph, with all details")
-    add("--maps", action="store_true", help="with --json: whole maps, not only their peaks")
-    add(
-        "--attention",
-        type=Path,
-        metavar="OUT.png",
-        help="draw where the model looked for each word (one photograph)",
-    )
-    add(
-        "--evidence",
-        action="store_true",
-        help="also compute what each word rests on, for --json and for the picture of --attention",
-    )
     add(
         "--model",
         type=Path,
         metavar="FILE",
-        default=SHIPPED_MODEL,
         help="a checkpoint (default: the model that ships)",
     )
     add(
@@ -73,12 +73,61 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
         help="where to compute; auto takes a GPU if there is one (default: %(default)s)",
     )
     add("--version", action="version", version=f"captioning {version()}")
-    flags = Flags(**vars(parser.parse_args(arguments)))
-    if flags.maps and not flags.json:
-        parser.error("--maps adds to --json: give that too")
-    if flags.evidence and not (flags.json or flags.attention):
-        parser.error("--evidence adds to --json or to --attention OUT.png: give one of them too")
-    return flags
+
+
+def add_printing_flags(parser: argparse.ArgumentParser) -> None:
+    """What is shown of captions."""
+    add = parser.add_argument_group("details").add_argument
+    add("--json", action="store_true", help="print one JSON line per photograph, with all details")
+    add("--maps", action="store_true", help="in JSON: whole maps, not only their peaks")
+    add(
+        "--evidence",
+        action="store_true",
+        help="also compute what each word rests on, for JSON and for the picture of --attention",
+    )
+    add(
+        "--attention",
+        type=Path,
+        metavar="OUT.png",
+        help="draw where the model looked for each word (one photograph), as .png, .jpg, .svg or "
+        ".pdf",
+    )
+
+
+def add_folder_flags(parser: argparse.ArgumentParser) -> None:
+    """What is done with many pictures."""
+    add = parser.add_argument_group("folders").add_argument
+    add("-r", "--recursive", action="store_true", help="read the folders in a folder too")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the captions to a file, as .jsonl, .csv or .parquet; an interrupted run goes "
+        "on with the same command, and pictures that the file has are not captioned again",
+    )
+    add(
+        "--changed",
+        action="store_true",
+        help="with --output: caption those anew whose files have changed since",
+    )
+    add(
+        "--sidecar",
+        action="store_true",
+        help="also write each caption beside its picture: photo.jpg.txt",
+    )
+    add(
+        "--embed",
+        action="store_true",
+        help="also write each caption into its picture's own metadata (IPTC and XMP), where it has "
+        "none; needs exiftool",
+    )
+    add(
+        "--alt-text",
+        type=Path,
+        metavar="PAGE.html",
+        help="caption the pictures of a page that have no alt text, and write the page with them "
+        "to PAGE.alt.html (or --output), with a list for review",
+    )
 
 
 def program_name(started_as: str) -> str:
@@ -95,98 +144,27 @@ def version() -> str:
     return "of unknown version"
 
 
-def expand(photos: Iterable[Path]) -> Iterator[Path | Failure]:
-    """Each file itself, and for a folder the images in it, sorted by name."""
-    for path in photos:
-        # Not Path.is_dir(), which raises OSError for a name that is too long.
-        if not os.path.isdir(path):
-            yield path
-            continue
-        try:
-            images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        except OSError as error:
-            yield Failure(str(path), f"{path}: this folder cannot be read ({error.strerror})")
-            continue
-        yield from images
-        if not images:
-            yield Failure(str(path), f"{path}: there is no image in this folder")
-
-
-def as_text(caption: Caption, alone: bool) -> str:
-    """The sentence, after the file's name unless it is the only one."""
-    return caption.sentence if alone else f"{caption.source}: {caption.sentence}"
-
-
-def as_warning(caption: Caption, alone: bool) -> str:
-    """The warning of an unusual picture, after the file's name unless it is the only one."""
-    return f"{caption.warning}" if alone else f"{caption.source}: {caption.warning}"
-
-
-def caption_all(
-    captioner: Captioner, items: Sequence[Path | Failure], flags: Flags
-) -> Iterator[Caption | Failure]:
-    """Caption in order; with a progress bar, unless the captions appear on the terminal too."""
-    paths = (item for item in items if isinstance(item, Path))
-    captions = captioner.stream(paths, beam=flags.beam, evidence=flags.evidence)
-    hide = True if sys.stdout.isatty() or len(items) == 1 else None
-    for item in tqdm(items, unit="image", disable=hide):
-        yield item if isinstance(item, Failure) else next(captions)
-
-
-def run(flags: Flags) -> int:
-    """Caption and print; returns the exit status.
-
-    Raises CaptioningError where nothing can be captioned at all.
-    """
-    items = list(expand(flags.photos))
-    if flags.attention and len(items) != 1:
-        raise SettingError(f"--attention draws one photograph, not {len(items)}; name only one")
-    captioner = Captioner.load(flags.model, flags.device)
-    status = 0
-    for item, result in zip(items, caption_all(captioner, items, flags), strict=True):
-        if isinstance(result, Failure):
-            print(result.reason, file=sys.stderr)
-            status = FAILED
-            continue
-        text = as_json(result, flags.maps) if flags.json else as_text(result, len(items) == 1)
-        print(text, flush=True)
-        if result.warning and not flags.json:  # JSON holds it
-            print(as_warning(result, len(items) == 1), file=sys.stderr)
-        if flags.attention and isinstance(item, Path):
-            # Read from its path: the caption's source is escaped for printing.
-            draw(captioner, item, result, flags.attention)
-    return status
-
-
-def draw(captioner: Captioner, photo: Path, caption: Caption, path: Path) -> None:
-    """Draw the maps of a caption; raises SettingError where the picture cannot be written."""
-    # Captioning alone need not wait for the import of matplotlib.
-    from captioning.plots import maps_figure, save_figure
-
-    picture = read_photo(photo, captioner.images)
-    figure = maps_figure(picture, caption.words, caption.attention, caption.evidence)
-    try:
-        save_figure(figure, path)
-    except OSError as error:
-        raise SettingError(
-            f"{path}: the picture cannot be written there ({error.strerror}); name another file"
-        ) from None
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    flags = parse_arguments(arguments)
+    with ending_quietly(FAILED):
+        return caption(parse_arguments(arguments))
+
+
+def caption(flags: Flags) -> int:
+    """Do what the flags say; returns the exit status."""
     try:
-        return run(flags)
+        with ending_at_once():  # PyTorch takes a second, which --help need not wait for
+            from captioning.batch.command import run
+        return 0 if run(flags) else FAILED
     except BrokenPipeError:
-        # The reader has closed the pipe (as head does): end quietly, also when Python flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        raise
     except (CaptioningError, OSError) as error:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        return 130
+        if flags.output:
+            print(f"stopped; the same command goes on with {flags.output}", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

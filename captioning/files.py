@@ -1,9 +1,37 @@
 """Writing files so that none is ever half written, whenever the process or the machine stops."""
 
+import errno
+import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from captioning.errors import CaptioningError
+
+# What the system says of a disk, a quota or a file that is full.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_LONGEST_NAME = 255  # bytes, in nearly every file system
+
+
+class WriteError(CaptioningError, OSError):
+    """A file that cannot be written; the message says why, and what to do."""
+
+    def __init__(self, message: str, reason: str = "", number: int | None = None) -> None:
+        super().__init__(message)
+        self.message, self.strerror, self.errno = message, reason or message, number
+
+    def __str__(self) -> str:
+        """The message alone: an OSError with a number would print that and the reason."""
+        return self.message
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -12,12 +40,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     The content is on the disk before the rename, and the rename is before this returns, so that
     after a power cut ``path`` holds the old content or the new one, whole: without the first a file
     system may keep the new name and lose the content (ext4(5), "auto_da_alloc").
+
+    A symbolic link stays, and the file that it leads to is replaced. Raises WriteError, and leaves
+    what was there as it was, where the disk is full, or where the path leads to anything but an
+    ordinary file: a device, a named pipe, a folder.
     """
+    path = _destination(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = _temporary(path)
     try:
-        write(temporary)
-        _sync(temporary)
+        with disk_errors(path):
+            write(temporary)
+            _sync(temporary)
         temporary.replace(path)
         with suppress(OSError):  # some file systems cannot sync a folder
             _sync(path.parent)
@@ -30,6 +64,98 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(
         path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="")
     )
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Within it a full disk while ``path`` is written is a WriteError that names it."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        # NumPy reports a write that came to nothing without the system's number.
+        if error.errno not in _FULL and not (error.errno is None and "written" in str(error)):
+            raise
+        reason = error.strerror or "the disk is full"
+        raise WriteError(
+            f"{path}: it could not be written ({reason}), and what was there before is as it was; "
+            "make room, then try again",
+            reason,
+            error.errno,
+        ) from error
+
+
+def require_writable(path: Path) -> None:
+    """Check that ``write_atomically`` will be able to write ``path``, without writing it.
+
+    Folders that are missing are not made. Raises WriteError for anything in the way, so that it is
+    noticed before the work and not after it.
+    """
+    path = _destination(path)
+    folder = next(each for each in path.parents if os.path.lexists(each))
+    probe = folder / f".writable.{os.getpid()}"
+    try:
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        probe.unlink()
+    except FileExistsError:
+        probe.unlink()  # of a process that was killed
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(
+            f"{path}: it cannot be written, because {folder} cannot ({reason}); change that, or "
+            "write to another place",
+            reason,
+            error.errno,
+        ) from None
+
+
+def is_same_file(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to the same file, by whatever names or links, there or not."""
+    try:
+        if os.path.realpath(path) == os.path.realpath(other):
+            return True
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # one of them does not exist; ValueError: a NUL in its name
+        return False
+
+
+def _destination(path: Path) -> Path:
+    """The file to replace: what a symbolic link leads to, else the path itself.
+
+    Raises WriteError where something is there that is not an ordinary file.
+    """
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return path  # what is wrong with the folder shows when it is made
+    except OSError as error:  # a link that leads to itself, a name too long
+        raise WriteError(
+            f"{path}: this cannot be written ({error.strerror}); name another file",
+            str(error.strerror),
+            error.errno,
+        ) from None
+    if stat.S_ISREG(mode):
+        return path
+    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+    raise WriteError(
+        f"{path}: this is {kind} and not an ordinary file, so it is not replaced; name another file"
+    )
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside ``path`` that no other process uses."""
+    return path.with_name(f"{_prefix(path)}{os.getpid()}")
+
+
+def _prefix(path: Path) -> str:
+    """How the names of the temporary files of ``path`` begin."""
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST_NAME - len("..4194304"):
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return f".{name}."
 
 
 def _sync(path: Path) -> None:
@@ -47,6 +173,9 @@ def remove_leftovers(path: Path) -> None:
 
     Only for a path that no other process writes at the same time.
     """
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        if leftover.suffix[1:].isdigit():
-            leftover.unlink(missing_ok=True)
+    path = Path(os.path.realpath(path))
+    prefix = _prefix(path)
+    names = os.listdir(path.parent) if path.parent.is_dir() else []
+    for name in names:
+        if name.startswith(prefix) and name.removeprefix(prefix).isdigit():
+            (path.parent / name).unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from captioning.pictures import Heat, heat_of, overlay, scale_picture, thumbnail
 
 _PHOTO_SIDE = 320  # pixels, the longer one
 _CELL = 2.3  # inches
+PICTURE_KINDS = ("png", "jpg", "jpeg", "svg", "pdf")
 _DPI = 110
 _HEADING, _SCALE = 0.45, 0.5  # inches, above a group of maps and at its foot
 _EVIDENCE = "Evidence: how much support the word loses when a place is hidden"
@@ -178,8 +179,15 @@ def judging_sheet(entries: Sequence[PairOfCaptions]) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically."""
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DPI))
+    """Write a figure atomically, as what its suffix says: PNG, JPEG, SVG or PDF.
+
+    Raises SettingError for another suffix.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in PICTURE_KINDS:
+        kinds = ", ".join(f".{each}" for each in PICTURE_KINDS)
+        raise SettingError(f"{path}: pictures are written as {kinds}; name such a file")
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=_DPI))
 
 
 def as_png(figure: Figure) -> bytes:

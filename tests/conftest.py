@@ -1,6 +1,8 @@
 """A small random captioner that tests share: its ResNet-50 is made once per session."""
 
 import os
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -130,3 +132,18 @@ def unreadable():
         finally:
             if superuser:
                 os.seteuid(0)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, of one megabyte."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    if not shutil.which("mount"):
+        pytest.skip("a small disk needs the right to mount one: there is no mount")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small disk needs the right to mount one: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -16,13 +16,19 @@ MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
 MAX_PARAMETERS = 6
 # Modules that know nothing of the rest; every part may import them.
-FOUNDATION = {"errors", "files", "pictures", "plots"}
+FOUNDATION = {"errors", "files", "interrupts", "pictures", "plots"}
 ENTRY_POINTS = {"main", "bleu_scorer", "streamlit_app"}
 # Who may import a package that most modules should not need.
 FOREIGN = {
     "streamlit": ("captioning.app",),
     "argparse": ("captioning.__main__", "captioning.app.__main__", "main", "bleu_scorer", "tools"),
-    "matplotlib": ("captioning.plots", "tools.strange_pictures", "tools.walkthrough"),
+    "matplotlib": (
+        "captioning.plots",
+        "tools.folders",
+        "tools.strange_pictures",
+        "tools.walkthrough",
+    ),
+    "pyarrow": ("captioning.batch.tables",),
     "torchvision": (
         "captioning.data.augment",
         "captioning.network.pretrained",

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tomllib
@@ -98,7 +99,7 @@ def test_a_folder_means_the_images_in_it_by_name(cli, folder):
     ]
     assert [name for name in ("cut.jpg", "text.jpg") if name not in "\n".join(err)] == []
     assert "notes.txt" not in "\n".join(err)
-    assert len(err) == 2
+    assert err[2:] == ["left out: 1 other file (1 .txt), 1 sub-folder (--recursive reads them)"]
     assert status == 2
 
 
@@ -162,7 +163,7 @@ def test_an_unreadable_folder_leaves_the_others_alone(cli, folder, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     status, out, err = cli(folder, folder / "a.png")
     assert (status, len(out)) == (2, 1)
     assert err == [f"{folder}: this folder cannot be read (Permission denied)"]
@@ -191,23 +192,25 @@ def test_no_arguments_give_usage(cli):
     status, out, err = cli()
     assert (status, out) == (2, [])
     assert err[0].startswith("usage: python -m captioning")
-    assert "PHOTO" in err[-1]
+    assert "name a photograph, a folder" in err[-1]
 
 
 def test_help_mentions_every_flag(cli):
     status, out, _ = cli("--help")
-    names = {field.name for field in fields(Flags)} - {"photos"}
+    names = {field.name.replace("_", "-") for field in fields(Flags)} - {"photos"}
     assert status == 0
-    assert names == {"beam", "json", "maps", "attention", "evidence", "model", "device"}
+    assert names >= {"beam", "json", "maps", "attention", "evidence", "model", "device"}
+    assert names >= {"output", "recursive", "changed", "sidecar", "embed", "alt-text"}
     flags = {"--version", *(f"--{name}" for name in names)}
     assert [flag for flag in {*flags, "PHOTO", "folder"} if flag not in "\n".join(out)] == []
 
 
 def test_flags_are_read_into_their_fields():
     words = "a.jpg b --beam 2 --json --maps --attention o.png --evidence --model m.pth "
-    words += "--device cuda"
+    words += "--device cuda -r"
     assert parse_arguments(shlex.split(words)) == Flags(
-        photos=[Path("a.jpg"), Path("b")],
+        photos=["a.jpg", "b"],
+        recursive=True,
         beam=2,
         json=True,
         maps=True,
@@ -268,7 +271,7 @@ def test_json_has_one_line_per_photograph_with_all_details(cli, folder, captione
         content = json.loads(line)
         assert set(content) == {
             *("file", "caption", "score", "probability", "confidence", "alternatives", "words"),
-            *("novelty", "warning"),
+            *("novelty", "warning", "version"),
         }
         assert (content["file"], content["caption"]) == (str(photo), expected.text)
         assert content["score"] == round(expected.score, 4)
@@ -321,7 +324,7 @@ def test_json_has_whole_maps_where_they_are_asked_for(cli, folder, captioner):
 
 
 @pytest.mark.parametrize(
-    ("flag", "missing"), [("--maps", "adds to --json"), ("--evidence", "adds to --json or to")]
+    ("flag", "missing"), [("--maps", "adds to --json"), ("--evidence", "adds to --json, to")]
 )
 def test_flags_that_would_show_nothing_are_refused(cli, folder, flag, missing):
     status, out, err = cli(folder / "a.png", flag)
@@ -362,13 +365,53 @@ def read_picture(path):
     return image.format, np.asarray(image.convert("L")).std()
 
 
-def test_attention_is_drawn_as_png_whatever_the_file_is_called(cli, folder, tmp_path):
-    for name in ("maps.png", "new folder/maps"):
-        status, out, err = cli(folder / "a.png", "--attention", tmp_path / name)
-        assert (status, len(out), err) == (0, 1, [])
-        file_format, contrast = read_picture(tmp_path / name)
-        assert file_format == "PNG"
-        assert contrast > 5  # something is on it
+@pytest.mark.parametrize(
+    ("name", "kind"), [("maps.png", "PNG"), ("new folder/maps.JPG", "JPEG"), ("maps.jpeg", "JPEG")]
+)
+def test_attention_is_drawn_as_the_kind_that_the_suffix_names(cli, folder, tmp_path, name, kind):
+    status, out, err = cli(folder / "a.png", "--attention", tmp_path / name)
+    assert (status, len(out), err) == (0, 1, [])
+    file_format, contrast = read_picture(tmp_path / name)
+    assert file_format == kind
+    assert contrast > 5  # something is on it
+
+
+@pytest.mark.parametrize(("name", "start"), [("maps.svg", b"<?xml"), ("maps.pdf", b"%PDF-")])
+def test_attention_is_drawn_as_vectors_too(cli, folder, tmp_path, name, start):
+    assert cli(folder / "a.png", "--attention", tmp_path / name)[0] == 0
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", ["maps", "maps.txt", "maps.gif"])
+def test_attention_of_another_kind_is_refused_before_any_work(cli, folder, tmp_path, name):
+    status, out, err = cli(folder / "a.png", "--attention", tmp_path / name)
+    assert (status, out, len(err)) == (2, [], 1)
+    assert ".png, .jpg, .jpeg, .svg, .pdf" in err[0]
+    assert not (tmp_path / name).exists()
+
+
+def test_attention_never_replaces_what_it_is_drawn_of(cli, folder, tmp_path, checkpoint_path):
+    photo = tmp_path / "photo.png"
+    photo.write_bytes((folder / "a.png").read_bytes())
+    os.symlink(photo, tmp_path / "link.png")
+    model = tmp_path / "model.png"
+    model.write_bytes(checkpoint_path.read_bytes())
+    for target in (photo, tmp_path / "link.png", model):
+        status, out, err = cli(photo, "--attention", target, model=model)
+        assert (status, out) == (2, [])
+        assert err == [f"{target}: this is one of the files to be read; name another output"]
+    assert photo.read_bytes() == (folder / "a.png").read_bytes()
+    assert model.read_bytes() == checkpoint_path.read_bytes()
+
+
+def test_attention_replaces_nothing_but_files(cli, folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for name in ("pipe.png", "folder.png"):
+        status, _, err = cli(folder / "a.png", "--attention", tmp_path / name)
+        assert (status, len(err)) == (2, 1)
+        assert "not an ordinary file" in err[0]
+    assert stat.S_ISFIFO(os.stat(tmp_path / "pipe.png").st_mode)
 
 
 def test_the_picture_of_evidence_is_the_taller_one(cli, folder, tmp_path):
@@ -397,10 +440,9 @@ def test_attention_of_two_photographs_is_refused_before_any_work(cli, folder, tm
 
 
 def test_attention_that_cannot_be_written_is_reported_in_one_sentence(cli, folder):
-    for path in (folder / "notes.txt" / "maps.png", folder / "inside"):
-        status, _, err = cli(folder / "a.png", "--attention", path)
-        assert (status, len(err)) == (2, 1)
-        assert err[0].startswith(f"{path}: the picture cannot be written there (")
+    status, _, err = cli(folder / "a.png", "--attention", folder / "notes.txt" / "maps.png")
+    assert (status, len(err)) == (2, 1)
+    assert err[0].startswith(f"{folder / 'notes.txt' / 'maps.png'}: it cannot be written, because")
 
 
 # As a process -----------------------------------------------------------------------------------

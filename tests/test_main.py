@@ -18,6 +18,7 @@ from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.training import fit, novelty, pipeline, reading, stages, starts
 from captioning.training.flags import TrainingFlags
 from captioning.training.recipe import BLEND, SETTINGS, STAGES
+from tests.data.pictures import draw, save
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -629,7 +630,7 @@ def complaint(capsys):
         (["--captions", "none.csv"], ["none.csv", "no such caption file"]),
         (["--captions", "empty.txt"], ["empty.txt", "empty"]),
         (["--captions", "missing.txt"], ["missing.txt, line 2", "gone.png", "--skip-bad"]),
-        (["--captions", "train.txt"], ["train.txt", "add photographs"]),
+        (["--captions", "single.txt"], ["single.txt", "add photographs"]),
         (["--images", "none"], ["none", "no such folder"]),
         (["--captions", "a", "--captions", "b"], ["given equally often", "not 2 and 1 times"]),
         (["--text", "none.txt"], ["none.txt", "no such text file"]),
@@ -678,8 +679,7 @@ def test_bad_input_gets_one_sentence(workspace, capsys, arguments, parts):
     (workspace.folder / "empty.txt").touch()
     (workspace.folder / "one.txt").write_text("A man rides .\n")
     workspace.write_captions(["gone.png", *workspace.names], "missing.txt")
-    training = [name for name in workspace.names if hashed_split(name) == "train"]
-    workspace.write_captions(training, "train.txt")
+    workspace.write_captions(workspace.names[:1], "single.txt")
     assert workspace.run(*arguments) == 1
     message = complaint(capsys)
     assert [part for part in parts if part not in message] == []
@@ -705,11 +705,71 @@ def test_bad_rows_can_be_skipped_and_are_counted(workspace, capsys):
     assert "left out 2 bad rows" in capsys.readouterr().out
 
 
+def own_photographs(workspace, name, damaged=0):
+    """Eight photographs of one's own, none of which the hash holds back; the first are damaged."""
+    folder = workspace.folder / name
+    folder.mkdir()
+    names = [n for n in (f"IMG_{i:04}.JPG" for i in range(100)) if hashed_split(n) == "train"][:8]
+    for seed, each in enumerate(names):
+        save(folder, each, draw(seed))
+        if seed < damaged:
+            (folder / each).write_bytes((folder / each).read_bytes()[:300])
+    rows = "".join(f"{each},a red thing number {i % 2}\n" for i, each in enumerate(names))
+    (workspace.folder / f"{name}.csv").write_text("image,caption\n" + rows)
+    return ["--captions", f"{name}.csv", "--images", name, "--name", name]
+
+
+def adapt_alone(workspace, *arguments):
+    """The exit status of main.py --init with these photographs and no others."""
+    options = ["--init", "runs/small/best.pth", "--min-count", 2, "--epochs", 1, "--device", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workspace.folder)
+        return main.main([str(word) for word in (*options, *arguments)])
+
+
+def test_eight_photographs_of_ones_own_train(trained, capsys):
+    workspace, _ = trained
+    assert adapt_alone(workspace, *own_photographs(workspace, "own8")) == 0
+    made = load(workspace, "own8")
+    assert len(made.training_images - load(workspace, "small").training_images) == 6
+    assert "held back): 6 train, 2 dev, 0 test photographs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_photograph_stops_with_one_sentence_or_is_skipped(trained, capsys, workers):
+    workspace, _ = trained
+    name = f"damaged{workers}"
+    flags = [*own_photographs(workspace, name, damaged=1), "--workers", workers]
+    flags += ["--encoder-learning-rate", "1e-4"]  # so that workers read the photographs
+    assert adapt_alone(workspace, *flags) == 1
+    message = complaint(capsys)
+    assert f"{name}/IMG_0" in message
+    assert message.endswith("or pass --skip-bad to go on without it")
+    assert not (workspace.folder / "runs" / name).exists()
+    assert adapt_alone(workspace, *flags, "--skip-bad") == 0
+    said = capsys.readouterr().out
+    assert "left out 1 photograph that cannot be read, the first: " in said
+    assert "5 train, 2 dev, 0 test photographs" in said
+
+
+def test_a_model_is_not_installed_over_the_one_that_it_came_from(trained, capsys, monkeypatch):
+    workspace, _ = trained
+    best = workspace.folder / "runs" / "small" / "best.pth"
+    before = best.read_bytes()
+    monkeypatch.setattr(pipeline, "SHIPPED_MODEL", best)
+    assert workspace.adapt("--name", "installed", "--install") == 1
+    assert "--install would write over it; leave out --install" in complaint(capsys)
+    assert workspace.adapt("--name", "small") == 1
+    assert "--init runs/small/best.pth: this run would write over it" in complaint(capsys)
+    assert best.read_bytes() == before
+    assert not (workspace.folder / "runs" / "installed").exists()
+
+
 def test_an_interrupted_run_exits_with_130_and_says_how_to_resume(monkeypatch, capsys):
     def interrupt(flags, recipe):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "train", interrupt)
+    monkeypatch.setattr(pipeline, "train", interrupt)
     assert main.main([]) == 130
     assert "same command" in complaint(capsys)
 
@@ -720,6 +780,6 @@ def test_a_defect_shows_its_traceback(monkeypatch):
     def fail(flags, recipe):
         raise ValueError("shapes differ")
 
-    monkeypatch.setattr(main, "train", fail)
+    monkeypatch.setattr(pipeline, "train", fail)
     with pytest.raises(ValueError, match="shapes differ"):
         main.main([])

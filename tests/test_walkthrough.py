@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "walkthrough.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 ENTRY_POINTS = "The entry points"
-PARTS = ("data", "network", "inference", "evaluation", "training", "app")
+PARTS = ("data", "network", "inference", "batch", "evaluation", "training", "app")
 PARSER = doctest.DocTestParser()
 
 

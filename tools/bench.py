@@ -42,10 +42,10 @@ from captioning.inference.evidence import evidence_maps
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
+from captioning.training.config import TrainConfig
 from captioning.training.objective import CaptionLoss
 from captioning.training.train import (
     Optimization,
-    TrainConfig,
     make_optimizer,
     train_one_epoch,
 )

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captioning.app.examples import examples
-from captioning.data.augment import AugmentConfig, Augmented
+from captioning.data.augment import Augmented
+from captioning.data.augment_config import AugmentConfig
 from captioning.data.caption_files import Photograph
 from captioning.data.images import ImageConfig, read_photo
 from captioning.data.vocab import TOKENS

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from captioning.data.images import printable
 from captioning.inference.captioner import Caption, Captioner, Failure
 
 MAX_PHOTOS = 50  # captioned at a time
@@ -94,4 +95,4 @@ def _renamed(result: Caption | Failure, name: str) -> Caption | Failure:
     """The result under the file's name, which the captioner, given only bytes, does not know."""
     if isinstance(result, Caption):
         return replace(result, source=name)
-    return Failure(name, result.reason.replace("the image", name, 1))
+    return Failure(name, result.reason.replace("the image", printable(name), 1))

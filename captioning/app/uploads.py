@@ -4,7 +4,7 @@ import streamlit as st
 
 from captioning.app.examples import Example, examples
 from captioning.app.session import MAX_PHOTOS, Session, Upload
-from captioning.data.images import IMAGE_SUFFIXES, read_photo
+from captioning.data.images import IMAGE_SUFFIXES, READABLE, read_photo
 from captioning.pictures import as_jpeg, thumbnail
 
 EXAMPLE_SIDE = 150  # pixels, the longer one
@@ -40,8 +40,7 @@ def show_uploaders() -> None:
     files, camera, free = st.tabs(["Your photographs", "Camera", "Examples"])
     with files:
         st.file_uploader(
-            "JPEG, PNG, WebP, GIF, TIFF or BMP; up to 50 MB and 100 megapixels each, "
-            f"{MAX_PHOTOS} at a time",
+            f"{READABLE}; up to 50 MB each, {MAX_PHOTOS} at a time",
             type=sorted(IMAGE_SUFFIXES),
             accept_multiple_files=True,
             key="files",

@@ -1,8 +1,9 @@
 """Photographs with encoded captions: data sets and batches of them."""
 
+import re
 import signal
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,9 +12,15 @@ from torch.utils.data import DataLoader, Dataset
 from captioning.data.caption_files import Photograph
 from captioning.data.images import ImageConfig, load_image
 from captioning.data.vocab import END, PAD, Vocabulary, swap_sides
+from captioning.errors import CaptioningError
 
 Value = TypeVar("Value")
+_LOST_WORKER = re.compile(r"DataLoader worker \(pid")  # how torch's message begins
 _SORTED_AT_ONCE = 32  # batches: enough for similar lengths, few enough to stay random
+
+
+class WorkerError(CaptioningError):
+    """A process that reads photographs has ended; the message says what to do."""
 
 
 class Item(NamedTuple):
@@ -166,10 +173,10 @@ def _shuffled(items: Sequence[Value], seed: int) -> list[Value]:
 
 
 def _loader(dataset: Dataset[Item], groups: Sequence[list[int]], workers: int) -> DataLoader[Item]:
-    return DataLoader(
-        dataset,
+    return _Loader(
+        _ErrorsAsItems(dataset),
         batch_sampler=groups,
-        collate_fn=collate,
+        collate_fn=_collate_or_error,
         num_workers=workers,
         worker_init_fn=_ignore_interrupts,
         generator=torch.Generator(),  # otherwise each epoch draws a number from the global one
@@ -179,6 +186,46 @@ def _loader(dataset: Dataset[Item], groups: Sequence[list[int]], workers: int) -
 def _ignore_interrupts(worker: int) -> None:
     """Leave Ctrl-C to the main process, which ends the workers when it has saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _ErrorsAsItems(Dataset[Item]):
+    """A data set that returns what a user can fix instead of raising it.
+
+    What a worker process raises arrives with the traceback of that process in its message.
+    """
+
+    def __init__(self, dataset: Dataset[Item]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> Item | CaptioningError:  # type: ignore[override]
+        try:
+            return self.dataset[index]
+        except CaptioningError as error:
+            return error
+
+
+def _collate_or_error(items: Sequence[Item | CaptioningError]) -> Batch | CaptioningError:
+    """One batch of items, or the first error among them."""
+    errors = [item for item in items if isinstance(item, CaptioningError)]
+    return errors[0] if errors else collate([i for i in items if isinstance(i, Item)])
+
+
+class _Loader(DataLoader[Item]):
+    """Raises the errors that come instead of batches, in the process that trains."""
+
+    def __iter__(self) -> Any:
+        try:
+            for batch in super().__iter__():
+                if isinstance(batch, CaptioningError):
+                    raise batch
+                yield batch
+        except RuntimeError as error:  # that a worker was killed
+            if not (self.num_workers and _LOST_WORKER.match(str(error))):
+                raise
+            raise WorkerError(
+                "a process that reads photographs ended, most likely for want of memory; give a "
+                f"lower number than --workers {self.num_workers}, or 0"
+            ) from error
 
 
 class _SeededItems(Dataset[Item]):

@@ -1,8 +1,11 @@
 """Features that are computed once and kept on disk, and those of control experiments."""
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -14,14 +17,30 @@ from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Pixels
 from captioning.data.images import ImageConfig
 from captioning.errors import SettingError
-from captioning.files import write_atomically
+from captioning.files import disk_errors, write_atomically
+
+_NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+_BLOCK = 2**20  # bytes
 
 
 class Features:
-    """Reads what is cached of an index: features (L, C) or anything else, float16."""
+    """Reads what is cached of an index: features (L, C) or anything else, float16.
+
+    A process that is started anew opens the cache's file for itself, instead of getting all that
+    is in it.
+    """
 
     def __init__(self, cached: NDArray[np.float16]) -> None:
         self.cached = cached
+
+    def __getstate__(self) -> dict[str, Any]:
+        if isinstance(self.cached, np.memmap) and self.cached.filename is not None:
+            return {"path": self.cached.filename}
+        return {"cached": self.cached}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        path = state.get("path")
+        self.cached = np.load(path, mmap_mode="r")["features"] if path else state["cached"]
 
     def __call__(self, index: int) -> Tensor:
         return torch.from_numpy(np.array(self.cached[index]))  # a copy
@@ -41,7 +60,8 @@ def cached_features(
     row for each photograph. The file is named by a hash of
     ``weights_hash``, the image settings and the photographs' names and sizes. Rows that an
     interrupted run had finished are not computed again; a file that is damaged, or is not a cache
-    of these photographs, is made anew.
+    of these photographs, is made anew. Raises WriteError where the disk has no room for all of it,
+    before anything is encoded, and ImageError for a photograph that cannot be read.
     """
     # The size tells a photograph from another one that has taken its name.
     files = [(photograph.name, photograph.path.stat().st_size) for photograph in photographs]
@@ -51,9 +71,12 @@ def cached_features(
     if cache is None or not cache["done"].all():
         pixels = Pixels(photographs, config)
         row = _row_type(encode(pixels(0).unsqueeze(0)).shape[1:])
-        if cache is None or cache.dtype != row:
-            cache = _create(path, len(files), row)
-        _fill(cache, pixels, encode, batch_size)
+        with disk_errors(path):
+            if cache is None or cache.dtype != row:
+                cache = _create(path, len(files), row)
+            else:
+                _reserve(path)  # an earlier version may have left holes
+            _fill(cache, pixels, encode, batch_size)
     features: NDArray[np.float16] = cache["features"]
     return features
 
@@ -81,9 +104,40 @@ def _create(path: Path, count: int, row: np.dtype[np.void]) -> np.memmap:
 
     def write(temporary: Path) -> None:
         np.lib.format.open_memmap(temporary, mode="w+", dtype=row, shape=(count,)).flush()
+        _reserve(temporary)
 
     write_atomically(path, write)
     return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _reserve(path: Path) -> None:
+    """Take the room of a whole file on the disk; what is in the file stays.
+
+    A file of zeros has holes. The system would look for room for them only when features are
+    written through memory, and where there is none it can but end the process (SIGBUS).
+    """
+    reserve = getattr(os, "posix_fallocate", None)  # Linux and BSD have it
+    with path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        if reserve is not None:
+            try:
+                reserve(file.fileno(), 0, size)
+                return
+            except OSError as error:
+                if error.errno not in _NOT_SUPPORTED:
+                    raise
+        _fill_holes(file, size)
+
+
+def _fill_holes(file: BinaryIO, size: int) -> None:
+    """Write every block of a file again, with what is in it."""
+    for start in range(0, size, _BLOCK):
+        file.seek(start)
+        block = file.read(_BLOCK)
+        file.seek(start)
+        file.write(block)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _fill(
@@ -103,26 +157,31 @@ def _fill(
         cache.flush()
 
 
-def with_mean_features(visual: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
+class MeanFeatures:
     """Each photograph's mean feature at every location (L, C), so that attention has no effect."""
 
-    def mean(index: int) -> Tensor:
-        features = visual(index)
+    def __init__(self, visual: Callable[[int], Tensor]) -> None:
+        self.visual = visual
+
+    def __call__(self, index: int) -> Tensor:
+        features = self.visual(index)
         return features.float().mean(dim=0, keepdim=True).to(features.dtype).expand_as(features)
 
-    return mean
 
-
-def with_other_features(
-    visual: Callable[[int], Tensor], count: int, seed: int = 0
-) -> Callable[[int], Tensor]:
+class OtherFeatures:
     """The features of another of ``count`` photographs, the same one every time.
 
     A model trained on them learns captions without their photographs. Raises SettingError for
     fewer than two photographs.
     """
-    if count < 2:
-        raise SettingError("with a single photograph there is no other one to show")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
-    other = dict(zip(order, [*order[1:], order[0]], strict=True))  # a cycle through all of them
-    return lambda index: visual(other[index])
+
+    def __init__(self, visual: Callable[[int], Tensor], count: int, seed: int = 0) -> None:
+        if count < 2:
+            raise SettingError("with a single photograph there is no other one to show")
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+        self.visual = visual
+        # A cycle through all of them.
+        self.other = dict(zip(order, [*order[1:], order[0]], strict=True))
+
+    def __call__(self, index: int) -> Tensor:
+        return self.visual(self.other[index])

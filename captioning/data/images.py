@@ -1,68 +1,72 @@
-"""From a photograph (a path, the bytes of a file, or a PIL image) to the array the network sees.
+"""From a photograph (a path, a file, or pixels) to the array the network sees.
 
-Only this module knows which formats are read, which way up a photograph is, and with which mean
-and standard deviation its pixels are normalised. All of it may be called from several threads at
-once.
+Which formats are read is known to ``photo_kinds``, how much memory one may take to
+``photo_memory``, and which way up it is to ``photo_modes``; here it becomes an array with the mean
+and standard deviation that the network wants. All of it may be called from several threads at
+once, and nothing changes Pillow for others in the same process.
 """
 
-import os
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, BinaryIO, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-# The six plugins that are needed, imported by name, or Pillow would import its forty others on the
-# first TIFF or WebP.
-from PIL import (
-    BmpImagePlugin,  # noqa: F401
-    GifImagePlugin,  # noqa: F401
-    Image,
-    JpegImagePlugin,  # noqa: F401
-    PngImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
-    UnidentifiedImageError,
-    WebPImagePlugin,  # noqa: F401
+from captioning.data.photo_kinds import (
+    IMAGE_SUFFIXES,
+    OTHER_PICTURE_SUFFIXES,
+    READABLE,
+    Decoded,
+    decode,
 )
-
-from captioning.errors import CaptioningError, SettingError
-
-Source = str | os.PathLike[str] | bytes | Image.Image
-
-IMAGE_SUFFIXES: frozenset[str] = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
+from captioning.data.photo_memory import MEMORY_LIMIT, require_room_for, too_large
+from captioning.data.photo_modes import upright_rgb
+from captioning.data.photo_sources import (
+    ImageError,
+    Source,
+    describe,
+    from_array,
+    is_path,
+    open_source,
+    printable,
+    source_name,
 )
+from captioning.errors import SettingError
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
-_READABLE = "JPEG, PNG, WebP, GIF, TIFF or BMP"
+__all__ = [
+    "DEFAULT_CONFIG",
+    "IMAGE_SUFFIXES",
+    "MEMORY_LIMIT",
+    "OTHER_PICTURE_SUFFIXES",
+    "READABLE",
+    "ImageConfig",
+    "ImageError",
+    "Photo",
+    "Source",
+    "describe",
+    "is_path",
+    "load_image",
+    "printable",
+    "read_photo",
+    "read_with_remark",
+    "source_name",
+    "to_array",
+]
 
-_ORIENTATION = 0x0112  # the EXIF and TIFF tag
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
-_WHITE_IS_ZERO = 0  # a value of _PHOTOMETRIC
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-# Pillow refuses more than twice its MAX_IMAGE_PIXELS, and raising that would affect every user of
-# Pillow in this process.
+# The most that releases which still obey max_megapixels accept.
 _MOST_MEGAPIXELS = 178.0
 
 
-class ImageError(CaptioningError):
-    """A photograph that cannot be read; the message says which, why, and what to do."""
+class Photo(NamedTuple):
+    """A photograph, upright and RGB, and what people should know of its file, in a sentence."""
+
+    image: Image.Image
+    remark: str | None
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,9 @@ class ImageConfig:
     """How pixels are prepared for the network; a checkpoint stores one.
 
     ``size`` is the side in pixels of the square into which a photograph is squeezed (its aspect
-    ratio is not kept), ``mean`` and ``std`` are per channel (R, G, B) of values in 0..1, and
-    photographs of more than ``max_megapixels`` million pixels are refused before decoding.
+    ratio is not kept), and ``mean`` and ``std`` are per channel (R, G, B) of values in 0..1.
+    ``max_megapixels`` changes nothing any more: what a photograph may take is limited in bytes of
+    memory (``MEMORY_LIMIT``). Checkpoints go on storing it, so that earlier releases can read them.
     """
 
     size: int = 224
@@ -114,23 +119,34 @@ def read_photo(
 
     ``near`` is the side in pixels to which the caller will shrink the photograph. A JPEG is then
     decoded at a half, a quarter or an eighth of its size, many times faster, but never to less
-    than twice ``near`` on either side; without ``near``, at full size. The result carries no
-    metadata, so reading it again does not turn it again. A PIL image is not modified.
+    than twice ``near`` on either side; without ``near``, at full size, or at the largest that
+    fits into ``MEMORY_LIMIT``. The result carries no metadata, so reading it again does not turn
+    it again. A PIL image is not modified, and a file that was given open stays open. ``config``
+    changes nothing: it held a limit once, and callers still pass it.
 
     Raises ImageError if ``source`` cannot be read.
+    """
+    return read_with_remark(source, near).image
+
+
+def read_with_remark(source: Source, near: int | None = None) -> Photo:
+    """Read a photograph as ``read_photo`` does, with what people should know of its file.
+
+    There is a remark on a JPEG that ends early but shows most of its picture.
     """
     if near is not None and near < 1:
         raise ValueError(f"near must be at least 1 pixel, not {near}")
     name = describe(source)
-    with _one_sentence(name, config), _without_warnings(), _opened(source, name) as image:
-        _check_size(image, name, config)
-        if near is not None and not isinstance(source, Image.Image):
-            image.draft(None, (2 * near, 2 * near))
-        image.load()
-        photo = _flatten(image, name)
-        # After load(): Pillow turns a TIFF itself then, and a PNG may have its EXIF at the end.
-        turn = _turn(image)
-    return photo if turn is None else photo.transpose(turn)
+    with _without_warnings():
+        if isinstance(source, Image.Image | np.ndarray):
+            image = from_array(source) if isinstance(source, np.ndarray) else source
+            with _one_sentence(name):
+                require_room_for(image, name)
+                image.load()
+                return Photo(upright_rgb(image, name, owned=False), None)
+        with open_source(source, name) as stream, _one_sentence(name):
+            decoded: Decoded = decode(stream, name, near)
+            return Photo(upright_rgb(decoded.image, name, owned=True), decoded.remark)
 
 
 def to_array(photo: Image.Image, config: ImageConfig = DEFAULT_CONFIG) -> npt.NDArray[np.float32]:
@@ -150,74 +166,11 @@ def to_array(photo: Image.Image, config: ImageConfig = DEFAULT_CONFIG) -> npt.ND
     return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))  # (3, H, W)
 
 
-def describe(source: Source) -> str:
-    """Name ``source`` in a message: its path on one line, or "the image".
-
-    Raises TypeError for anything that is not a Source.
-    """
-    if isinstance(source, bytes | Image.Image):
-        return "the image"
-    path = os.fsdecode(os.fspath(source))
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in path) or "the empty path"
-
-
-# Opening -------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _opened(source: Source, name: str) -> Iterator[Image.Image]:
-    """Yield ``source`` as a PIL image with its header read; close it if it was opened here."""
-    if isinstance(source, Image.Image):
-        yield source
-        return
-    # Pillow gets a stream even for a path: from a path it maps a BMP into memory, and a mapped
-    # file that another program shortens kills the process.
-    stream = BytesIO(source) if isinstance(source, bytes) else _open_file(source, name)
-    with stream:
-        if not stream.read(1):
-            raise ImageError(f"{name} is empty: save or download it again.")
-        with Image.open(stream, formats=_FORMATS) as image:
-            yield image
-
-
-def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
-    """Open a regular file, or raise ImageError that says why not."""
-    try:
-        # Checked first: opening a named pipe waits for a writer, perhaps for ever.
-        mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):
-            return open(path, "rb")
-    except FileNotFoundError as error:
-        raise ImageError(f"{name} does not exist: check the path.") from error
-    except PermissionError as error:
-        raise ImageError(f"{name} may not be read: change its permissions.") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{name} cannot be opened ({reason}): check the path.") from error
-    if stat.S_ISDIR(mode):
-        raise ImageError(f"{name} is a folder: give the path of a photograph in it.")
-    raise ImageError(f"{name} is not an ordinary file: give the path of a photograph.")
-
-
-def _check_size(image: Image.Image, name: str, config: ImageConfig) -> None:
-    """Raise ImageError for no pixels or too many, going by the header alone."""
-    if 0 in image.size:
-        raise ImageError(f"{name} has no pixels: give one that is at least 1 x 1.")
-    if image.width * image.height > config.max_megapixels * 1e6:
-        raise _too_large(name, config, f" ({image.width} x {image.height})")
-
-
-def _too_large(name: str, config: ImageConfig, size: str = "") -> ImageError:
-    return ImageError(
-        f"{name} has more than {config.max_megapixels:g} megapixels{size}: make it smaller first."
-    )
-
-
 # Errors in one sentence, and no warnings ------------------------------------------------------
 
 
 @contextmanager
-def _one_sentence(name: str, config: ImageConfig) -> Iterator[None]:
+def _one_sentence(name: str) -> Iterator[None]:
     """Turn whatever the decoders raise into ImageError.
 
     On damaged bytes they raise nearly anything: OSError, SyntaxError, struct.error, EOFError,
@@ -227,13 +180,8 @@ def _one_sentence(name: str, config: ImageConfig) -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name} is not an image of a kind that can be read ({_READABLE}), or its beginning "
-            "is damaged: save it again as JPEG or PNG."
-        ) from error
     except Image.DecompressionBombError as error:
-        raise _too_large(name, config) from error
+        raise too_large(name) from error
     except Exception as error:
         raise ImageError(f"{name} is damaged or incomplete: save or download it again.") from error
 
@@ -276,69 +224,3 @@ def _put_filter_first() -> None:
         while _FILTER in filters:
             filters.remove(_FILTER)
         filters.insert(0, _FILTER)
-
-
-# Any mode to upright RGB ----------------------------------------------------------------------
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """The turn that makes an image upright by its EXIF; None if it has none or is damaged."""
-    try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # the pixels are intact, and probably upright: better than to refuse them
-        return None
-
-
-def _flatten(image: Image.Image, name: str) -> Image.Image:
-    """A new RGB image without metadata, transparency composed over white."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _deep_grey_to_8_bits(image)
-    try:
-        photo = _over_white(image) if image.has_transparency_data else image.convert("RGB")
-    except ValueError as error:
-        raise ImageError(
-            f"{name} has the colour mode {image.mode}, which cannot be read: save it again as RGB."
-        ) from error
-    photo.info.clear()
-    return photo
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    if image.mode == "La":  # grey premultiplied by its alpha, which Pillow converts only to LA
-        image = image.convert("LA")
-    layer = image.convert("RGBA")
-    photo = Image.new("RGB", layer.size, "white")
-    photo.paste(layer, mask=layer)
-    return photo
-
-
-def _deep_grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale grey of 12, 16 or 32 bits or of floats to mode L; Pillow's convert would clip it."""
-    tags = getattr(image, "tag_v2", {})  # a TIFF has them
-    values = np.asarray(image, dtype=np.float32)  # (H, W)
-    values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
-    if image.mode.startswith("I;16"):
-        bits = min(16, max(tags.get(_BITS_PER_SAMPLE, (16,))))
-        low, high = 0.0, 2.0**bits - 1
-    else:
-        low, high = _range(values)
-    grey = (values - low) * (255 / (high - low))  # (H, W), 0..255
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts it for 8 bits only
-        grey = 255 - grey
-    if (clear := image.info.get("transparency")) is not None:  # of a PNG: one value of grey
-        grey[values == clear] = 255
-    return Image.fromarray(np.rint(grey).clip(0, 255).astype(np.uint8))
-
-
-def _range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Guess which values are black and white, where the mode does not say.
-
-    0 and the first of 1, 255 and 65535 that no value exceeds; if there is none, or if values are
-    negative, the lowest and the highest value.
-    """
-    low, high = float(values.min()), float(values.max())
-    if low >= 0:
-        for white in (1.0, 255.0, 65535.0):
-            if high <= white:
-                return 0.0, white
-    return low, high if high > low else low + 1

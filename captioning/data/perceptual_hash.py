@@ -6,7 +6,9 @@ right one is brighter (N. Krawetz, "Kind of Like That", hackerfactor.com 2013).
 
 import hashlib
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from captioning.data.caption_files import Photograph
-from captioning.data.images import Source, read_photo
+from captioning.data.images import ImageError, Source, read_photo
 from captioning.files import write_atomically
 
 ROWS, COLUMNS = 16, 17  # of a thumbnail: 256 differences
@@ -25,7 +27,7 @@ ROWS, COLUMNS = 16, 17  # of a thumbnail: 256 differences
 # of those that have lost 1 % at each edge, and most that have lost 2 %.
 ALIKE = 30
 _ROW = np.dtype([("key", "S32"), ("grey", "u1", (ROWS, COLUMNS))])
-_CHUNK = 1024  # hashes compared with all others at a time
+_CHUNK = 1024  # hashes compared with all others at a time, or photographs read
 
 
 def grey_thumbnail(source: Source) -> NDArray[np.uint8]:
@@ -80,18 +82,77 @@ def cached_thumbnails(folder: Path, photographs: Sequence[Photograph]) -> NDArra
     They are kept by path and size of the file. A cache that is damaged is made anew. Raises
     ImageError for a photograph that cannot be read.
     """
-    path = folder / "thumbnails.npy"
+
+    def stop(path: Path, error: ImageError) -> None:
+        raise error
+
     keys = [_key(photograph.path) for photograph in photographs]
-    known = _read(path)
-    missing = {key: p.path for key, p in zip(keys, photographs, strict=True) if key not in known}
-    if missing:
-        try:
-            for key, file in tqdm(missing.items(), desc="hashing", unit="photo", disable=None):
-                known[key] = grey_thumbnail(file)
-        finally:  # what an interrupted run has done is not lost
-            rows = np.array(list(known.items()), dtype=_ROW)
-            write_atomically(path, lambda temporary: _write(temporary, rows))
+    known = _complete(folder, keys, photographs, stop)
     return np.array([known[key] for key in keys], np.uint8).reshape(-1, ROWS, COLUMNS)
+
+
+def unreadable(folder: Path, photographs: Sequence[Photograph]) -> dict[Path, ImageError]:
+    """Which photographs cannot be read, and why.
+
+    All others have their thumbnails in ``folder`` then, so that the next time they are not read.
+    """
+    errors: dict[Path, ImageError] = {}
+    keys = [_key(photograph.path) for photograph in photographs]
+    _complete(folder, keys, photographs, errors.__setitem__)
+    return errors
+
+
+def _complete(
+    folder: Path,
+    keys: Sequence[bytes],
+    photographs: Sequence[Photograph],
+    failed: Callable[[Path, ImageError], None],
+) -> dict[bytes, NDArray[np.uint8]]:
+    """The thumbnails of the cache by key, with those of photographs by ``keys`` that it lacked.
+
+    ``failed`` is called for each photograph that cannot be read, in order.
+    """
+    path = folder / "thumbnails.npy"
+    known = _read(path)
+    files = {key: photo.path for key, photo in zip(keys, photographs, strict=True)}
+    missing = [(key, file) for key, file in files.items() if key not in known]
+    if not missing:
+        return known
+    before = len(known)
+    with (
+        ThreadPoolExecutor(_threads()) as pool,
+        tqdm(total=len(missing), desc="reading", unit="photo", disable=None) as bar,
+    ):
+        try:
+            for start in range(0, len(missing), _CHUNK):
+                part = missing[start : start + _CHUNK]
+                results = pool.map(_attempt, [file for _, file in part])
+                for (key, file), made in zip(part, results, strict=True):
+                    bar.update()
+                    if isinstance(made, ImageError):
+                        failed(file, made)
+                    else:
+                        known[key] = made
+        finally:  # what an interrupted run has done is not lost
+            pool.shutdown(cancel_futures=True)
+            if len(known) > before:
+                rows = np.array(list(known.items()), dtype=_ROW)
+                write_atomically(path, lambda temporary: _write(temporary, rows))
+    return known
+
+
+def _attempt(path: Path) -> NDArray[np.uint8] | ImageError:
+    try:
+        return grey_thumbnail(path)
+    except ImageError as error:
+        return error
+
+
+def _threads() -> int:
+    """As many as there are processors for this process."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _key(path: Path) -> bytes:

@@ -8,9 +8,11 @@ from functools import cache
 from importlib import resources
 
 from captioning.data.caption_files import Photograph
+from captioning.data.image_names import composed
 
 SPLITS = ("train", "dev", "test")
 _HELD_OUT_PERCENT = {"dev": 10, "test": 10}
+_HELD_BACK = 2  # development photographs, where there are none, and as many to train on
 _OFFICIAL_SHARE = 0.05  # of the photographs, for a set to count as Flickr8k
 
 
@@ -63,9 +65,71 @@ def split_photographs(photographs: Iterable[Photograph]) -> Splits:
     return Splits(tuple(parts["train"]), tuple(parts["dev"]), tuple(parts["test"]), source)
 
 
+def hold_back(splits: Splits) -> Splits:
+    """A split to train by: with photographs to choose the best epoch by, and others to train on.
+
+    A split that has two or more to choose by stays as it is, so that of large sets is always that
+    of ``split_photographs``. Else some of those to train on are taken: two where there are none to
+    choose by (of two or three, one), one where the hash leaves a single one and four others. Where
+    it leaves none to train on, half of those that it holds out are, and where it leaves a single
+    one, others are there to choose by. Those are moved whose hashes come nearest. What a caption
+    file or the official lists hold out is never trained on, and a file's own choice of one stays.
+    """
+    moved = _spared(splits)
+    if not moved and not (splits.train and splits.dev):
+        moved = _freed(splits)
+    if not moved:
+        return splits
+    parts = {photo.name: part for part in SPLITS for photo in getattr(splits, part)}
+    moved = _spared(splits) or _freed(splits)
+    parts |= moved
+    photographs = (*splits.train, *splits.dev, *splits.test)
+    kept = {part: tuple(p for p in photographs if parts[p.name] == part) for part in SPLITS}
+    source = f"{splits.source} ({len(moved)} moved, for a few are always held back)"
+    return Splits(kept["train"], kept["dev"], kept["test"], source)
+
+
+def _spared(splits: Splits) -> dict[str, str]:
+    """The training photographs to choose the best epoch by, if there are too few of these."""
+    missing = min(_HELD_BACK, len(splits.train) // 2)
+    if splits.dev:
+        by_hash = all(map(_is_hashed, splits.dev))
+        missing = min(_HELD_BACK - len(splits.dev), len(splits.train) // 4) if by_hash else 0
+    return dict.fromkeys(_ranked(splits.train)[: max(0, missing)], "dev")
+
+
+def _freed(splits: Splits) -> dict[str, str]:
+    """Where those go that only the hash holds out: half of them to train, if there are none."""
+    parts = {"test": splits.test, "dev": splits.dev}
+    free = {photo.name: name for name, part in parts.items() for photo in part if _is_hashed(photo)}
+    # Last in the order of the hashes, those nearest to training come first.
+    names = _ranked(photo for part in parts.values() for photo in part if photo.name in free)[::-1]
+    if len(names) + len(splits.train) < 2:
+        return {}
+    half = 0 if splits.train else len(names) // 2
+    chosen = dict.fromkeys(names[:half], "train")
+    chosen |= dict.fromkeys(names[half:][-_HELD_BACK:], "dev")
+    return {name: part for name, part in chosen.items() if part != free[name]}
+
+
+def _is_hashed(photograph: Photograph) -> bool:
+    """Whether neither the caption file nor the official lists say where a photograph belongs."""
+    return not photograph.split and official_split(photograph.name) == "train"
+
+
+def _ranked(photographs: Iterable[Photograph]) -> list[str]:
+    """Their names, those first whose hashes are nearest to the tenth that is held back."""
+    names = (photograph.name for photograph in photographs)
+    return sorted(names, key=lambda name: (_percent(name), name_hash(name)))
+
+
 def name_hash(name: str) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of an image's file name."""
-    return hashlib.sha256(name.encode()).hexdigest()[:12]
+    """The first 12 hexadecimal digits of the SHA-256 of an image's file name.
+
+    A name has one hash whatever its normal form: macOS writes it in another than other systems.
+    """
+    content = composed(name).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 @cache
@@ -88,9 +152,14 @@ def _listed_or_hashed(name: str) -> str:
 
 def hashed_split(name: str) -> str:
     """A split that depends on the name alone: 10 % dev, 10 % test, 80 % train."""
-    percent = int(name_hash(name), 16) % 100
+    percent = _percent(name)
     for split, share in _HELD_OUT_PERCENT.items():
         if percent < share:
             return split
         percent -= share
     return "train"
+
+
+def _percent(name: str) -> int:
+    """A number from 0 to 99 that depends on the name alone."""
+    return int(name_hash(name), 16) % 100

@@ -8,6 +8,7 @@ from pathlib import Path
 from captioning.data.caption_rows import DataError
 from captioning.data.vocab import tokenize
 
+_SAMPLE = 64  # characters
 _GZIP = b"\x1f\x8b"  # how a gzip file begins, whatever its name
 
 
@@ -31,8 +32,8 @@ def read_text(path: Path, kind: str = "caption file", content: str = "captions")
     except UnicodeDecodeError as error:
         line = 1 + error.object.count(b"\n", 0, error.start)
         raise DataError(
-            f"{path}, line {line}: this is not UTF-8 text ({error.reason}); name a file of "
-            f"{content}, or save it as UTF-8"
+            f"{path}, line {line}: this is not UTF-8 text{_other_encoding(error.object, error)}; "
+            f"name a file of {content}, or save it as UTF-8 (in a spreadsheet: CSV UTF-8)"
         ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
@@ -42,6 +43,11 @@ def read_text(path: Path, kind: str = "caption file", content: str = "captions")
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); name a file of {content}"
         ) from None
+    if _looks_like_utf16(text):
+        raise DataError(
+            f"{path}, line 1: this is not UTF-8 text but UTF-16; name a file of {content}, or save "
+            "it as UTF-8 (in a spreadsheet: CSV UTF-8)"
+        )
     if not text.strip():
         raise DataError(f"{path}: the {kind} is empty; write or download it again")
     # Some old programs end a line with a carriage return alone.
@@ -64,13 +70,36 @@ def read_text_captions(path: Path) -> list[list[str]]:
 def read_names(path: Path) -> frozenset[str]:
     """The names of photographs, one a line; raises DataError as ``read_text`` does."""
     lines = read_text(path, "list of names", "names").split("\n")
-    return frozenset(line.strip() for line in lines if line.strip())
+    # Not strip() alone, which would take blanks of other scripts from the names.
+    names = (line.strip(" \t\r") for line in lines)
+    return frozenset(name for name in names if name)
 
 
 def read_paragraphs(path: Path) -> list[str]:
     """The paragraphs of a text, each in one line; raises DataError as ``read_text`` does."""
     paragraphs = re.split(r"\n\s*\n", read_text(path, "text file", "terms"))
     return [" ".join(each.split()) for each in paragraphs if each.strip()]
+
+
+def _other_encoding(content: bytes, error: UnicodeDecodeError) -> str:
+    """What a text may be that is no UTF-8, where that can be told, else why it is none."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return " but UTF-16"
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        text = "\0"
+    is_text = not re.search("[\0-\x08\x0e-\x1f]", text)
+    return " but perhaps Windows-1252" if is_text else f" ({error.reason})"
+
+
+def _looks_like_utf16(text: str) -> bool:
+    """Whether every other character at the start is a zero: English in UTF-16, read as UTF-8."""
+    start = text[:_SAMPLE]
+    halves = start[::2], start[1::2]
+    return (
+        len(start) > 1 and any(not half.strip("\0") for half in halves) and bool(start.strip("\0"))
+    )
 
 
 def _decompress(content: bytes) -> bytes:

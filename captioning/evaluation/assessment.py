@@ -162,6 +162,11 @@ def _notes(system: System, training: Collection[tuple[str, ...]] | None) -> list
     notes = []
     if reason := meteor_program.why_not():
         notes.append(reason)
+    if len(system.captions) == 1:
+        notes.append(
+            "CIDEr-D of one photograph is 0 by definition: it weighs n-grams by how few of the "
+            "photographs have them, and all of them do; score more photographs."
+        )
     if training is None:
         notes.append("Unseen captions are not counted: the training captions are not known.")
     if system.agreement is not None and system.pointing is None:

@@ -16,6 +16,8 @@ from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig
 
+MOST_LOGITS = 2**26  # at once, of a batch: 256 MB
+_ROWS = 1024  # logits of so many words are copied at once
 # Is called with the features (B, L, C) and the hypotheses of each batch.
 Observer = Callable[[Tensor, list[list[Hypothesis]]], None]
 
@@ -70,20 +72,61 @@ def teacher_forced(
 ) -> TeacherForced:
     """Predict each next word of one batch from the words before it. Features (B, L, C).
 
-    ``first`` is the index of the batch's first photograph in the list.
+    ``first`` is the index of the batch's first photograph in the list. A batch whose longest
+    caption would make too many logits of them is taken in parts, by the length of its captions:
+    one that is very long costs no more than its own length.
     """
-    logits, _ = engine.teacher_force(features, batch.inputs)  # (N, T, V)
-    targets = batch.targets.to(logits.device)  # (N, T)
+    lengths = (batch.targets != PAD).sum(dim=1).tolist()  # (N,)
+    captions_per_image = len(batch.targets) // len(features)
+    groups = split_by_length(lengths, batch.targets.shape[1], MOST_LOGITS // vocabulary_size)
+    parts = [TeacherForced.empty(vocabulary_size)]
+    for rows in groups:
+        steps = max(lengths[row] for row in rows) if len(groups) > 1 else batch.targets.shape[1]
+        photographs = torch.tensor(rows) // captions_per_image  # (n,)
+        shown = features[photographs] if len(groups) > 1 else features
+        logits, _ = engine.teacher_force(shown, batch.inputs[rows, :steps])  # (n, t, V)
+        targets = batch.targets[rows, :steps]
+        parts.append(_forced(vocabulary_size, logits, targets, first + photographs))
+    return TeacherForced.join(parts)
+
+
+def split_by_length(lengths: Sequence[int], longest: int, most: int) -> list[list[int]]:
+    """Groups of captions, by their indices, that have at most ``most`` steps with their padding.
+
+    All in one, of ``longest`` steps each, where that is few enough; else those of similar
+    ``lengths`` together. A caption longer than ``most`` is alone.
+    """
+    if len(lengths) * longest <= most:
+        return [list(range(len(lengths)))] if lengths else []
+    groups: list[list[int]] = [[]]
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        # In this order each caption is the longest so far.
+        if groups[-1] and (len(groups[-1]) + 1) * lengths[row] > most:
+            groups.append([])
+        groups[-1] += [row] if lengths[row] else []  # an empty one has nothing to predict
+    return [sorted(group) for group in groups if group]
+
+
+def _forced(
+    vocabulary_size: int, logits: Tensor, targets: Tensor, photographs: Tensor
+) -> TeacherForced:
+    """What logits (N, T, V) say of targets (N, T) of ``photographs`` (N,)."""
+    targets = targets.to(logits.device)
     real = targets != PAD
-    captions_per_image = len(targets) // len(features)
-    photographs = first + torch.arange(len(targets)) // captions_per_image  # (N,)
-    predicted, wanted = logits[real].float(), targets[real]  # (M, V), (M,)
+    wanted = targets[real]  # (M,)
+    places = real.flatten().nonzero().squeeze(1)  # (M,)
+    top5, losses = [], []
+    # Row by row all of it is independent, and copies of all logits would take twice the memory.
+    for some, words in zip(*(torch.split(part, _ROWS) for part in (places, wanted)), strict=True):
+        predicted = logits.flatten(0, 1)[some].float()  # (m, V)
+        top5.append(predicted.topk(5, dim=-1).indices)
+        losses.append(functional.cross_entropy(predicted, words, reduction="none").double())
     return TeacherForced(
         vocabulary_size,
         photographs.unsqueeze(1).expand(targets.shape)[real.cpu()].numpy(),
         wanted.cpu().numpy(),
-        predicted.topk(5, dim=-1).indices.cpu().numpy(),
-        functional.cross_entropy(predicted, wanted, reduction="none").double().cpu().numpy(),
+        torch.cat(top5).cpu().numpy(),
+        torch.cat(losses).cpu().numpy(),
     )
 
 

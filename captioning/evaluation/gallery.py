@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from captioning.data.caption_files import Photograph
+from captioning.data.image_names import as_utf8
 from captioning.data.images import ImageError, read_photo
 from captioning.evaluation.assessment import Assessment
 from captioning.evaluation.report_gallery import PHOTO_SIDE, Entry
@@ -28,7 +29,7 @@ def gallery(
         entries.append(
             Entry(
                 groups=groups,
-                name=photograph.name,
+                name=as_utf8(photograph.name),
                 photo=_photo(images / photograph.name),
                 caption=as_sentence(caption) if caption else "",
                 references=photograph.captions,

@@ -1,6 +1,7 @@
 """Captions that any system wrote, read from a file: all systems are scored in the same way."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from captioning.data.caption_formats import read_rows
@@ -13,10 +14,31 @@ from captioning.data.caption_rows import (
     describe_problems,
     shorten,
 )
-from captioning.data.image_names import base_name, last_number, only_number, stem
+from captioning.evaluation.matching import Ids, Photographs, is_id
 
 
-def read_predictions(path: Path) -> dict[str, str]:
+@dataclass(frozen=True, eq=False)
+class Predictions(Mapping[str, str]):
+    """One caption for each image, by its name or id as written in the file, in its order.
+
+    ``ids`` are those that the file gives images as such; ``remarks`` are for the user.
+    """
+
+    captions: Mapping[str, str]
+    ids: Mapping[str, Ids] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    def __getitem__(self, image: str) -> str:
+        return self.captions[image]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.captions)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+def read_predictions(path: Path) -> Predictions:
     """Read a file of captions, one per image: image name or id, as written there, to caption.
 
     The formats are those of ``caption_formats``. An empty caption is a caption. Raises DataError
@@ -27,7 +49,11 @@ def read_predictions(path: Path) -> dict[str, str]:
         raise DataError(describe_problems(parsed.problems, path, parsed.unit))
     if not parsed.rows:
         raise DataError(f"{path}: there is no caption in it; name another file")
-    return _by_image(parsed, path)
+    return Predictions(
+        _by_image(parsed, path),
+        {row.image: row.ids for row in parsed.rows if row.ids},
+        tuple(f"{path}: {remark}" for remark in parsed.remarks),
+    )
 
 
 def _by_image(parsed: Rows, path: Path) -> dict[str, str]:
@@ -44,15 +70,22 @@ def _by_image(parsed: Rows, path: Path) -> dict[str, str]:
     return {image: row.caption for image, row in first.items()}
 
 
-def match_predictions(candidates: Mapping[str, str], names: Sequence[str], path: Path) -> list[str]:
+def match_predictions(
+    candidates: Mapping[str, str],
+    names: Sequence[str],
+    path: Path,
+    ids: Mapping[str, Ids] | None = None,
+) -> list[str]:
     """The captions of the photographs ``names``, in their order; ``path`` is for messages.
 
-    A name in the file is compared with the photographs' names as it is, then without its folder,
-    then without its extension; last, a number is compared with the one that ends a photograph's
-    name, where COCO has its ids. Raises DataError when a name fits several photographs or several
-    names fit one, and when a photograph has no caption or a caption no photograph.
+    ``ids`` are those that the references give photographs: an image that has nothing but an id is
+    compared with them. A name in the file is compared with the photographs' names as it is, then by
+    the ends of both paths, then without its folder, then without its extension; last, where the
+    references give no ids, a number is compared with the one that ends a photograph's name, where
+    COCO has its ids. Raises DataError when an image fits several photographs or several images fit
+    one, and when a photograph has no caption or a caption no photograph.
     """
-    images = _images_by_photograph(candidates, names, path)
+    images = _images_by_photograph(candidates, _photographs(candidates, names, ids), path)
     missing = [name for name in names if name not in images]
     if missing:
         raise DataError(
@@ -63,15 +96,37 @@ def match_predictions(candidates: Mapping[str, str], names: Sequence[str], path:
     return [candidates[images[name]] for name in names]
 
 
+def count_known(
+    candidates: Mapping[str, str], names: Sequence[str], ids: Mapping[str, Ids] | None = None
+) -> int:
+    """How many of the images may be photographs of these names."""
+    photographs = _photographs(candidates, names, ids)
+    return sum(photographs.knows(image, own) for image, own in _own_ids(candidates).items())
+
+
+def _photographs(
+    candidates: Mapping[str, str], names: Sequence[str], ids: Mapping[str, Ids] | None
+) -> Photographs:
+    return Photographs(names, ids or {}, _own_ids(candidates))
+
+
+def _own_ids(candidates: Mapping[str, str]) -> dict[str, Ids]:
+    """The ids that the file itself gives each image."""
+    known = candidates.ids if isinstance(candidates, Predictions) else {}
+    return {image: known.get(image, ()) for image in candidates}
+
+
 def _images_by_photograph(
-    candidates: Iterable[str], names: Sequence[str], path: Path
+    candidates: Mapping[str, str], photographs: Photographs, path: Path
 ) -> dict[str, str]:
     """The name in the file of each photograph that it has a caption for."""
-    tables = _tables(names)
     images: dict[str, str] = {}
     unknown = []
-    for image in candidates:
-        name = _find_photograph(image, tables, path)
+    for image, own in _own_ids(candidates).items():
+        try:
+            name = photographs.find(image, own)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
         if name is None:
             unknown.append(image)
         elif name in images:
@@ -82,53 +137,12 @@ def _images_by_photograph(
         else:
             images[name] = image
     if unknown:
+        count = f"{len(photographs.names):,} photographs to be scored"
+        are_ids = photographs.have_ids and all(map(is_id, unknown))
         raise DataError(
             f"{path}: {count_noun(len(unknown), 'image')} in it, the first {shorten(unknown[0])}, "
-            f"{'is' if len(unknown) == 1 else 'are'} not among the {len(names):,} photographs to "
-            "be scored; choose their split with --split, or take them out"
+            f"{'is' if len(unknown) == 1 else 'are'} not among the "
+            f"{'ids that the references give the ' * are_ids}{count}; choose their split with "
+            "--split, or take them out"
         )
     return images
-
-
-def _whole(name: str) -> str:
-    return name
-
-
-# What of an image's name in the file must equal what of a photograph's name, the surest first.
-_RULES: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
-    (_whole, _whole),
-    (base_name, base_name),
-    (base_name, stem),
-    (stem, base_name),
-    (stem, stem),
-    (only_number, last_number),
-)
-
-
-def _tables(names: Iterable[str]) -> list[dict[str, list[str]]]:
-    """For each rule, the photographs by what it compares."""
-    tables: list[dict[str, list[str]]] = [{} for _ in _RULES]
-    for name in dict.fromkeys(names):
-        for table, (_, of_photograph) in zip(tables, _RULES, strict=True):
-            table.setdefault(of_photograph(name), []).append(name)
-    return tables
-
-
-def _find_photograph(
-    image: str, tables: Iterable[Mapping[str, list[str]]], path: Path
-) -> str | None:
-    """The photograph of an image's name, by the first rule that fits any.
-
-    Raises DataError where it fits several.
-    """
-    for table, (of_image, _) in zip(tables, _RULES, strict=True):
-        key = of_image(image)
-        matches = table.get(key, []) if key else []
-        if len(matches) > 1:
-            raise DataError(
-                f"{path}: {shorten(image)} in it may be {shorten(matches[0])} or "
-                f"{shorten(matches[1])}; write the name of the photograph in full"
-            )
-        if matches:
-            return matches[0]
-    return None

@@ -1,13 +1,15 @@
 """Writes what was measured: JSON, CSV, the report, plots, the model card, the README's table."""
 
 import json
+import os
 import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from captioning.errors import SettingError
 from captioning.evaluation.assessment import Assessment, score_captions
 from captioning.evaluation.card import model_card
 from captioning.evaluation.corpus import references_per_image
@@ -24,18 +26,51 @@ from captioning.evaluation.scored_system import ScoredSystem
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import ScoringFlags
 from captioning.evaluation.table import as_csv
-from captioning.files import write_text
+from captioning.files import require_writable, write_text
 from captioning.network.checkpoint import Checkpoint
 from captioning.plots import Figure, save_figure
 
 RESULTS = Path("results")
 
 
-def default_name(system: ScoredSystem, data: ScoringData, flags: ScoringFlags) -> str:
+class Named(Protocol):
+    """A system, captioned or not yet."""
+
+    @property
+    def name(self) -> str: ...
+
+
+def default_name(system: Named, data: ScoringData, flags: ScoringFlags) -> str:
     """The system, the split, and what was changed: a trial must not replace the whole."""
     changes = {"first": flags.limit, "beam": flags.beam, "penalty": flags.length_penalty}
     parts = [f"_{name}_{value:g}" for name, value in changes.items() if value is not None]
     return f"{system.name}_{data.split}{''.join(parts)}"
+
+
+def require_free_results(system: Named, data: ScoringData, flags: ScoringFlags) -> None:
+    """Raise SettingError where the result would replace a file that is read, or cannot be written.
+
+    To be called before the work, which may take hours.
+    """
+    name = flags.name or default_name(system, data, flags)
+    pictures = [photo.path for photo in data.photographs if flags.needs_photographs]
+    for path in (*flags.inputs, *pictures):
+        if _is_result(Path(os.path.realpath(path)), name):
+            raise SettingError(
+                f"{path}: the result would replace this file, which is read here; give the result "
+                "another --name"
+            )
+    for folder in (RESULTS / "metrics", RESULTS / "plots"):
+        require_writable(folder / name)
+
+
+def _is_result(path: Path, name: str) -> bool:
+    """Whether a path is one of those to which ``write_result`` writes the result of this name."""
+    if path.parent == Path(os.path.realpath(RESULTS / "metrics")):
+        return path.name in (f"{name}.csv", f"{name}.json")
+    is_plot = path.name.startswith(f"{name}_") and path.suffix == ".png"
+    in_plots = path.parent == Path(os.path.realpath(RESULTS / "plots"))
+    return in_plots and (is_plot or path.name == f"{name}.html")
 
 
 def describe(

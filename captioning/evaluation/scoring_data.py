@@ -7,8 +7,9 @@ from pathlib import Path
 from captioning.data.caption_files import DataError, Photograph, read_captions
 from captioning.data.splits import Splits, split_photographs
 from captioning.evaluation.corpus import require_two_references
+from captioning.evaluation.matching import Ids
 from captioning.evaluation.other_sets import Group, read_groups
-from captioning.evaluation.predictions import match_predictions, read_predictions
+from captioning.evaluation.predictions import count_known, match_predictions, read_predictions
 from captioning.evaluation.ptb import ptb_tokenize
 from captioning.evaluation.scoring_flags import ScoringFlags
 
@@ -112,12 +113,23 @@ def _covered(
     parts["all"] = everything
     for name, part in parts.items():
         try:
-            match_predictions(candidates, [photograph.name for photograph in part], path)
+            match_predictions(candidates, _names(part), path, ids_of(part))
         except DataError:
             continue
         return name
-    known = {name: sum(photo.name in candidates for photo in parts[name]) for name in parts}
+    known = {
+        name: count_known(candidates, _names(part), ids_of(part)) for name, part in parts.items()
+    }
     return max(known, key=lambda name: (known[name], -len(parts[name])))
+
+
+def _names(photographs: Sequence[Photograph]) -> list[str]:
+    return [photograph.name for photograph in photographs]
+
+
+def ids_of(photographs: Sequence[Photograph]) -> dict[str, Ids]:
+    """The ids that the caption file gives photographs, by their names."""
+    return {photograph.name: photograph.ids for photograph in photographs if photograph.ids}
 
 
 def _longest_caption(photograph: Photograph) -> int:

@@ -114,6 +114,14 @@ class ScoringFlags:
         return self.scores_model or by_features or is_model(self.against)
 
     @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files that the flags name, which no result may replace."""
+        others = None if self.against in BASELINES or not self.against else Path(self.against)
+        sets = (captions for captions, _ in self.also)
+        named = (self.references, self.model, self.captions, others, *sets)
+        return tuple(path for path in named if path is not None)
+
+    @property
     def leaves_one_out(self) -> bool:
         """Whether captions are scored with each reference left out in turn."""
         return self.four_references or "human" in (self.baseline, self.against)

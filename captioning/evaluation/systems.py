@@ -33,7 +33,7 @@ from captioning.evaluation.pointing import (
 )
 from captioning.evaluation.predictions import match_predictions, read_predictions
 from captioning.evaluation.scored_system import ScoredSystem
-from captioning.evaluation.scoring_data import ScoringData
+from captioning.evaluation.scoring_data import ScoringData, ids_of
 from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags, is_model
 from captioning.inference.captioner import Captioner
 from captioning.inference.torch_engine import TorchEngine
@@ -70,6 +70,12 @@ class Systems:
         other = self.compared()
         return self.scored(), other
 
+    @property
+    def name(self) -> str:
+        """The name of the system to score, which its result has."""
+        flags = self.flags
+        return flags.baseline or (flags.captions or flags.model or self.shipped).stem
+
     def scored(self) -> ScoredSystem:
         """The system to score."""
         flags = self.flags
@@ -91,11 +97,14 @@ class Systems:
     def from_file(self, path: Path) -> ScoredSystem:
         """Captions that another system wrote."""
         candidates = read_predictions(path)
+        for remark in candidates.remarks:
+            self.say(remark)
         data = self.data
         # A table written with the same --limit holds the photographs that are scored, and no more.
         whole = len(candidates) > len(data.photographs)
-        names = [photograph.name for photograph in (data.part if whole else data.photographs)]
-        texts = match_predictions(candidates, names, path)
+        photographs = data.part if whole else data.photographs
+        names = [photograph.name for photograph in photographs]
+        texts = match_predictions(candidates, names, path, ids_of(photographs))
         by_name = dict(zip(names, texts, strict=True))
         texts = [by_name[photograph.name] for photograph in data.photographs]
         facts = {"captions": path.name, "sha256": file_hash(path)}

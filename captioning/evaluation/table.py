@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from captioning.data.image_names import as_utf8
 from captioning.evaluation.assessment import Assessment, System
 from captioning.evaluation.catalogue import format_value, metric
 from captioning.evaluation.summary import (
@@ -29,7 +30,7 @@ def as_csv(names: Sequence[str], system: System, assessment: Assessment) -> str:
         values = [round(float(column[index]), 4) for column in assessment.images.values()]
         unseen = [] if assessment.new is None else [int(assessment.new[index])]
         hallucinated = " ".join(assessment.hallucinated[index])
-        writer.writerow([name, system.captions[index], *values, hallucinated, *unseen])
+        writer.writerow([as_utf8(name), system.captions[index], *values, hallucinated, *unseen])
     return text.getvalue()
 
 

@@ -2,21 +2,25 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from captioning.data.images import (
     ImageConfig,
     ImageError,
     Source,
     describe,
+    is_path,
     load_image,
-    read_photo,
+    read_with_remark,
+    source_name,
     to_array,
 )
 from captioning.data.vocab import Vocabulary, detokenize
@@ -24,6 +28,7 @@ from captioning.errors import SettingError
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.engine import Engine
 from captioning.inference.evidence import evidence_maps, require_occlusion
+from captioning.inference.read_ahead import read_ahead
 from captioning.inference.torch_engine import TorchEngine, resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
@@ -69,7 +74,10 @@ class Caption:
     ``score`` is what the search ranked by: the natural log-probability of the caption, less the
     penalty of repeated words, divided by its length to the power of the length penalty.
     ``novelty`` is how unlike the training photographs the picture is: the share, from 0 to 1, of
-    ordinary held-out photographs that are less so; None where the model cannot tell.
+    ordinary held-out photographs that are less so; None where the model cannot tell. ``remark`` is
+    what people should know of the photograph's file, in a sentence, for example that it ends early.
+    ``source`` is the real name of the file, which may not be fit to print (see
+    ``images.printable``), or "the image".
     """
 
     source: str
@@ -83,6 +91,7 @@ class Caption:
     alternatives: tuple[Alternative, ...]
     evidence: NDArray[np.float32] | None = None
     novelty: float | None = None
+    remark: str | None = None
 
     @property
     def is_unusual(self) -> bool:
@@ -91,8 +100,12 @@ class Caption:
 
     @property
     def warning(self) -> str | None:
-        """What to tell people of an unusual picture, in a sentence; None for any other."""
-        return UNUSUAL_WARNING if self.is_unusual else None
+        """What to tell people of an unusual picture or a damaged file, in a sentence for each.
+
+        None where there is nothing to tell.
+        """
+        parts = [self.remark, UNUSUAL_WARNING if self.is_unusual else None]
+        return " ".join(part for part in parts if part) or None
 
     @property
     def sentence(self) -> str:
@@ -122,7 +135,10 @@ class Caption:
 
 @dataclass(frozen=True)
 class Failure:
-    """A photograph that could not be captioned; ``reason`` is one sentence that names it."""
+    """A photograph that could not be captioned.
+
+    ``reason`` is one sentence that names it, fit to print; ``source`` is its real name.
+    """
 
     source: str
     reason: str
@@ -188,7 +204,8 @@ class Captioner:
         length_penalty: float | None = None,
         evidence: bool = False,
     ) -> Caption:
-        """Caption one photograph: a path, the bytes of a file, or a PIL image.
+        """Caption one photograph: a path, a file open for reading bytes or its bytes, a PIL image,
+        or uint8 pixels (H, W, 3), (H, W) or (H, W, 4).
 
         ``beam`` and ``length_penalty`` replace the settings of the model; with ``evidence`` the
         caption also has what each word rests on, which takes about as long as encoding the
@@ -197,7 +214,7 @@ class Captioner:
         evidence.
         """
         settings = self._settings(beam, length_penalty, evidence)
-        return self._caption([self._load(photo, settings)], [describe(photo)], settings)[0]
+        return self._caption([self._load(photo, settings)], settings)[0]
 
     def stream(
         self,
@@ -206,19 +223,37 @@ class Captioner:
         length_penalty: float | None = None,
         batch_size: int = 16,
         evidence: bool = False,
+        readers: int = 0,
     ) -> Iterator[Caption | Failure]:
         """Caption photographs in order, ``batch_size`` at a time.
 
-        One that cannot be read becomes a Failure and does not affect the others. Settings or a
-        batch size out of range, or evidence that the engine cannot give, raise SettingError when
-        the first caption is requested.
+        With ``readers``, that many threads read photographs while the network captions others, up
+        to two batches ahead; each may take ``images.MEMORY_LIMIT``. The captions are the same.
+        ``photos`` may be endless. One that cannot be read becomes a Failure and does not affect
+        the others. A single photograph instead of several, settings, a batch size or readers out
+        of range, or evidence that the engine cannot give, raise SettingError when the first
+        caption is requested.
         """
-        if batch_size < 1:
-            raise SettingError(f"batch_size must be at least 1, not {batch_size}")
+        _require_several(photos)
+        for setting, least, value in (("batch_size", 1, batch_size), ("readers", 0, readers)):
+            if value < least:
+                raise SettingError(f"{setting} must be at least {least}, not {value}")
         settings = self._settings(beam, length_penalty, evidence)
-        remaining = iter(photos)
-        while batch := list(islice(remaining, batch_size)):
-            yield from self._caption_batch(batch, settings)
+
+        def read(photo: Source) -> _Read | Failure:
+            try:
+                return self._load(photo, settings)
+            except ImageError as error:
+                return Failure(source_name(photo), str(error))
+
+        results = read_ahead(photos, read, readers, ahead=2 * batch_size)
+        with closing(results):
+            while batch := list(islice(results, batch_size)):
+                captions = iter(
+                    self._caption([one for one in batch if isinstance(one, _Read)], settings)
+                )
+                for one in batch:
+                    yield one if isinstance(one, Failure) else next(captions)
 
     def explain(self, caption: Caption, photo: Source) -> Caption:
         """Add the evidence to a caption that this captioner gave ``photo``, without a search.
@@ -227,7 +262,7 @@ class Captioner:
         or is too small, and SettingError for an engine that cannot give evidence.
         """
         require_occlusion(self.engine)
-        pixels = self._load(photo, _Settings(self.decoding, evidence=True))
+        pixels = self._load(photo, _Settings(self.decoding, evidence=True)).pixels
         features = self.engine.encode(torch.from_numpy(pixels).unsqueeze(0))  # (1, L, C)
         tokens = self.vocabulary.encode(caption.words)
         return replace(caption, evidence=evidence_maps(self.engine, features, [tokens])[0])
@@ -254,46 +289,25 @@ class Captioner:
             decoding = replace(decoding, length_penalty=length_penalty)
         return _Settings(decoding, evidence)
 
-    def _caption_batch(
-        self, photos: list[Source], settings: "_Settings"
-    ) -> Iterator[Caption | Failure]:
-        read = [self._read(photo, settings) for photo in photos]
-        pixels = [item for item in read if not isinstance(item, Failure)]
-        names = [
-            describe(photo)
-            for photo, item in zip(photos, read, strict=True)
-            if not isinstance(item, Failure)
-        ]
-        captions = iter(self._caption(pixels, names, settings))
-        for item in read:
-            yield item if isinstance(item, Failure) else next(captions)
-
-    def _read(self, photo: Source, settings: "_Settings") -> NDArray[np.float32] | Failure:
-        try:
-            return self._load(photo, settings)
-        except ImageError as error:
-            return Failure(describe(photo), str(error))
-
-    def _load(self, photo: Source, settings: "_Settings") -> NDArray[np.float32]:
-        picture = read_photo(photo, self.images, near=self.images.size)
+    def _load(self, photo: Source, settings: "_Settings") -> "_Read":
+        picture, remark = read_with_remark(photo, near=self.images.size)
         if settings.evidence and picture.size == (1, 1):
             raise ImageError(
                 f"{describe(photo)} is a single pixel, so no part of it can be evidence for a "
                 "word: caption it without evidence."
             )
-        return to_array(picture, self.images)
+        return _Read(source_name(photo), to_array(picture, self.images), remark)
 
-    def _caption(
-        self, pixels: list[NDArray[np.float32]], names: list[str], settings: "_Settings"
-    ) -> list[Caption]:
-        if not pixels:
+    def _caption(self, photos: list["_Read"], settings: "_Settings") -> list[Caption]:
+        if not photos:
             return []
-        features = self.engine.encode(torch.from_numpy(np.stack(pixels)))  # (B, L, C)
+        pixels = np.stack([photo.pixels for photo in photos])
+        features = self.engine.encode(torch.from_numpy(pixels))  # (B, L, C)
         results = beam_search(self.engine, features, self.vocabulary.tokens(), settings.decoding)
         captions = [
-            replace(self._to_caption(name, hypotheses), novelty=novelty)
-            for name, hypotheses, novelty in zip(
-                names, results, self._novelties(features), strict=True
+            replace(self._to_caption(photo.name, found), novelty=novelty, remark=photo.remark)
+            for photo, found, novelty in zip(
+                photos, results, self._novelties(features), strict=True
             )
         ]
         if not settings.evidence:
@@ -337,3 +351,21 @@ class _Settings:
 
     decoding: DecodeConfig
     evidence: bool
+
+
+class _Read(NamedTuple):
+    """A photograph that was read: its name, its pixels (3, H, W), and what to say of its file."""
+
+    name: str
+    pixels: NDArray[np.float32]
+    remark: str | None
+
+
+def _require_several(photos: object) -> None:
+    """Refuse one photograph where several belong: a path would be taken for its letters."""
+    is_one = is_path(photos) or isinstance(photos, bytes | Image.Image) or hasattr(photos, "read")
+    if is_one or (isinstance(photos, np.ndarray) and photos.ndim < 4):
+        raise SettingError(
+            "stream captions several photographs: give a list of them, or call the captioner "
+            "itself with the one"
+        )

@@ -1,24 +1,44 @@
 """Captions in the formats that other programs read: JSON lines, CSV, HTML with alt text."""
 
-import csv
 import html
-import io
 import json
-from collections.abc import Iterable
-from pathlib import PurePath
+import os
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
+from captioning.data.image_names import as_utf8
 from captioning.inference.captioner import Caption, MapKind
+
+RECORD_VERSION = 1  # of what as_record gives; docs/records.md says what it promises
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def as_json(caption: Caption, maps: bool = False) -> str:
-    """One line with all that is known of a caption; x and y are fractions of width and height.
+    """One line with all that is known of a caption: see ``as_record``."""
+    return as_line(as_record(caption, maps))
+
+
+def as_line(record: Mapping[str, Any]) -> str:
+    """A record as one line of JSON.
+
+    A byte of a file's name that is not UTF-8 is half a character in Python's strings (PEP 383); it
+    is written as JSON escapes it ("\\udce9"), since no encoding of Unicode can hold it.
+    """
+    text = json.dumps(record, ensure_ascii=False)
+    return _HALF_CHARACTER.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def as_record(caption: Caption, maps: bool = False) -> dict[str, Any]:
+    """All that is known of a caption, for JSON; x and y are fractions of width and height.
 
     Novelty is null where it is not known, and the warning where the picture is not unusual. Of
     attention, and of evidence where the caption has it, the peak of each word is given, and with
     ``maps`` the whole map, row by row: attention as shares, evidence in nats.
     """
-    content = {
+    return {
+        "version": RECORD_VERSION,
         "file": caption.source,
         "caption": caption.text,
         "score": round(caption.score, 4),
@@ -36,7 +56,6 @@ def as_json(caption: Caption, maps: bool = False) -> str:
         ],
         "words": [_word(caption, index, maps) for index in range(len(caption.words))],
     }
-    return json.dumps(content, ensure_ascii=False)
 
 
 def _word(caption: Caption, index: int, maps: bool) -> dict[str, Any]:
@@ -65,19 +84,36 @@ def _place(caption: Caption, index: int, of: MapKind, maps: bool) -> dict[str, A
 
 def as_html(name: str, text: str) -> str:
     """An ``img`` element for the file ``name`` with ``text`` as its alt text, escaped."""
-    return f'<img src="{html.escape(name)}" alt="{html.escape(text)}">'
+    return f'<img src="{html.escape(_as_url(name))}" alt="{html.escape(text)}">'
+
+
+def _as_url(path: str) -> str:
+    """The relative address of a file: a "#" in its name begins no fragment, "a:" names no scheme.
+
+    Bytes that are no UTF-8 stay what they are.
+    """
+    url = quote(path.encode("utf-8", "surrogateescape"), safe="/")
+    return f"/.{url}" if url.startswith("//") else url  # else the name of a host
 
 
 def as_csv(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and captions as a CSV like that of Kaggle's Flickr8k, which training can read.
+    r"""Names and captions as a CSV like that of Kaggle's Flickr8k, which training can read.
 
-    A line break inside a caption becomes a space, because some programs read it line by line.
+    Names stay as they are, but for bytes that are no UTF-8: those become ``\udce9`` and the like. A
+    line break inside a caption becomes a space, because some programs read it line by line.
     """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("image", "caption"))
-    writer.writerows((" ".join(name.split()), " ".join(text.split())) for name, text in rows)
-    return file.getvalue()
+    lines = [
+        ("image", "caption"),
+        *((as_utf8(name), " ".join(text.split())) for name, text in rows),
+    ]
+    return "".join(f"{_cell(image)},{_cell(caption)}\n" for image, caption in lines)
+
+
+def _cell(text: str) -> str:
+    """A cell of a CSV, in quotes where it needs them; some programs drop blanks without quotes."""
+    if text == text.strip() and not set(text) & set(',"\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:
@@ -87,9 +123,9 @@ def distinct_names(names: Iterable[str]) -> list[str]:
     """
     distinct: dict[str, None] = {}  # in order
     for name in names:
-        path, number, free = PurePath(name), 1, name
+        (start, suffix), number, free = os.path.splitext(name), 1, name
         while free in distinct:
             number += 1
-            free = f"{path.stem} ({number}){path.suffix}"
+            free = f"{start} ({number}){suffix}"
         distinct[free] = None
     return list(distinct)

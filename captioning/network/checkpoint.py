@@ -3,6 +3,7 @@
 import hashlib
 import os
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -30,16 +31,23 @@ from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS
 from captioning.network.model import CaptioningModel
 from captioning.network.novelty import NoveltyDetector
+from captioning.network.shipped import SHIPPED_MODEL
 
-__all__ = ["SHIPPED_MODEL", "Checkpoint", "CheckpointError", "file_hash", "load_plain"]
+__all__ = [
+    "SHIPPED_MODEL",
+    "Checkpoint",
+    "CheckpointError",
+    "file_hash",
+    "load_plain",
+    "save_plain",
+    "what_else",
+]
 
 FORMAT = "captioning checkpoint"
 VERSION = 2  # 1 had no classifier, and attention asked before it read the last word
-# An installed package has the model in its folder ``shipped``, a checkout in ``model``.
-_PACKAGE = Path(__file__).resolve().parents[1]
-_INSTALLED, _CHECKOUT = _PACKAGE / "shipped", _PACKAGE.parent / "model"
-SHIPPED_MODEL = (_INSTALLED if _INSTALLED.is_dir() else _CHECKOUT) / "image_captioning_model.pth"
 NOT_RECORDED = "not recorded"
+_MORE = 2**20  # bytes: more than a full disk has left over
+_HEAD = 512  # bytes that tell what a file is
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class Checkpoint:
         }
         if self.novelty is not None:
             content["novelty"] = _novelty_tensors(self.novelty)
-        write_atomically(path, lambda temporary: torch.save(content, temporary))
+        save_plain(content, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
@@ -176,6 +184,30 @@ def file_hash(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def save_plain(content: Any, path: Path) -> None:
+    """Write plain types and tensors atomically; raises WriteError where the disk is full."""
+
+    def write(temporary: Path) -> None:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # of its writer in C++, which forgets what the system said
+            raise _reason_of(temporary) or error from None
+
+    write_atomically(path, write)
+
+
+def _reason_of(path: Path) -> OSError | None:
+    """The system's error when more is written to a file, None where it can be."""
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(_MORE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    return None
+
+
 def load_plain(path: str | os.PathLike[str]) -> Any:
     """Load plain types and tensors, on the CPU; no code in the file is run.
 
@@ -184,6 +216,28 @@ def load_plain(path: str | os.PathLike[str]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the pickle protocol of a foreign file
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def what_else(path: str | os.PathLike[str]) -> str:
+    """What is there where a model that was fetched should be, and what to do; "" if unknown."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"version https://git-lfs"):
+        return (
+            "this is a pointer of Git LFS and not the file itself; fetch it with 'git lfs pull', "
+            "or download it again"
+        )
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body", b"<error")):
+        return "this is a web page and not the file itself; fetch it again"
+    if not head:
+        return "this file is empty, so it is not a checkpoint; fetch it again"
+    if head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
+        return (
+            "this file is cut short, so it is not a checkpoint that can be read; fetch it again, "
+            "or train it again"
+        )
+    return ""
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -197,6 +251,8 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     except PermissionError:
         raise CheckpointError("this file may not be read; change its permissions") from None
     except Exception:
+        if other := what_else(path):
+            raise CheckpointError(other) from None
         content = None
     kind = content.get("format") if isinstance(content, dict) else None
     if not isinstance(kind, str) or kind != FORMAT:

@@ -10,7 +10,7 @@ from torchvision.models import ResNet50_Weights
 
 from captioning.data.class_nouns import class_nouns
 from captioning.errors import CaptioningError
-from captioning.network.checkpoint import Checkpoint, load_plain
+from captioning.network.checkpoint import Checkpoint, load_plain, what_else
 from captioning.network.decoder import ENCODER_CHANNELS
 from captioning.network.encoder import Encoder
 
@@ -85,6 +85,8 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
             f"{path}: this file may not be read; change its permissions"
         ) from None
     except Exception:
+        if other := what_else(path):
+            raise PretrainedError(f"{path}: {other}") from None
         state = None
     if not isinstance(state, dict):
         raise PretrainedError(f"{path}: this is not a state dict of torchvision's resnet50")

@@ -14,10 +14,10 @@ from captioning.data.dataset import Batch
 from captioning.files import remove_leftovers
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.model import CaptioningModel
+from captioning.training.config import TrainConfig
 from captioning.training.resume import Progress, Record, ResumeFile, Stateful, defer_interrupts
 from captioning.training.train import (
     LossFunction,
-    TrainConfig,
     make_optimization,
     train_one_epoch,
 )

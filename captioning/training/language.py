@@ -21,10 +21,10 @@ from captioning.data.vocab import PAD, Vocabulary
 from captioning.network.classifier import OFFERED
 from captioning.network.decoder import ENCODER_CHANNELS
 from captioning.network.model import CaptioningModel
+from captioning.training.config import TrainConfig
 from captioning.training.fit import Task
 from captioning.training.losses import token_cross_entropy
 from captioning.training.stages import Stage
-from captioning.training.train import TrainConfig
 
 _HELD_OUT = 50  # every so many captions one is not trained on
 _UNLIKELY = -13.8  # the log-probability of a noun that is not there

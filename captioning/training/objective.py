@@ -13,6 +13,7 @@ from captioning.data.dataset import Batch
 from captioning.data.function_words import FUNCTION_WORDS
 from captioning.data.vocab import PAD, SPECIAL_TOKENS, Vocabulary
 from captioning.network.model import CaptioningModel
+from captioning.training.config import TrainConfig
 from captioning.training.losses import (
     attention_entropy,
     detection_loss,
@@ -20,7 +21,6 @@ from captioning.training.losses import (
     guidance_loss,
     token_cross_entropy,
 )
-from captioning.training.train import TrainConfig
 
 _DETECTED = 2000  # words, at most
 _FEWEST = 10  # photographs whose captions have a word that is worth detecting

@@ -8,7 +8,8 @@ from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.training.flags import ALL, TrainingFlags
 from captioning.training.language import LanguageStage
 from captioning.training.novelty import with_novelty
-from captioning.training.reading import read_data
+from captioning.training.outputs import refuse_photographs, require_outputs
+from captioning.training.reading import offering_to_skip, read_data, require_readable
 from captioning.training.recipe import BLEND, DECODER, LANGUAGE, STAGES, Recipe
 from captioning.training.records import RunFiles, say
 from captioning.training.selection import best_of
@@ -17,10 +18,27 @@ from captioning.training.starts import starting_point
 
 
 def train(flags: TrainingFlags, recipe: Recipe) -> None:
-    """Run the stages that the flags name, and keep the best checkpoint."""
+    """Run the stages that the flags name, and keep the best checkpoint.
+
+    What is wrong with the data, or with the places to write to, shows before the work.
+    """
     recipe = recipe.override(flags.settings)
     flags = replace(flags, device=resolve_device(flags.device))
-    data = read_data(flags)
+    require_outputs(flags, SHIPPED_MODEL)
+    with offering_to_skip(flags):
+        data = read_data(flags)
+        require_readable(data, flags.cache)
+        for each in data.sets:
+            refuse_photographs((*each.splits.train, *each.splits.held_out), flags)
+        if len(data.dev) == 1:
+            say(
+                "with a single photograph to choose the best epoch with, CIDEr-D is always 0, for "
+                "it weighs words by how few photographs have them; the loss decides"
+            )
+        _run_stages(flags, recipe, data)
+
+
+def _run_stages(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> None:
     files = RunFiles(flags.run_name)
     files.remove_leftovers()
     checkpoint = replace(starting_point(flags, recipe, data), novelty=None)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias, get_args, get_origin, 
 
 from captioning.errors import SettingError
 from captioning.network.config import DecodeConfig
-from captioning.training.train import TrainConfig
+from captioning.training.config import TrainConfig
 
 LANGUAGE, DECODER, FINETUNE, REFINE, REINFORCE = STAGES = (
     "language",

@@ -1,6 +1,7 @@
 """What a run writes and prints about itself: its files, one record per epoch, the curves."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from captioning.training.resume import Record
 
 
 def say(text: str) -> None:
-    """Print a line at once, in a log too."""
-    print(text, flush=True)
+    """Print a line at once, in a log too; what of a file's name cannot be printed is escaped."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from captioning.data.vocab import END, PAD, TOKENS
 from captioning.evaluation.metrics import CiderD, DocumentFrequencies
 from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
+from captioning.training.config import TrainConfig
 from captioning.training.losses import self_critical_loss
 from captioning.training.rewards import UnsupportedObjects, naming_rewards
-from captioning.training.train import LossFunction, TrainConfig
+from captioning.training.train import LossFunction
 
 
 class Samples(NamedTuple):
@@ -99,7 +100,9 @@ class SelfCritical:
         said = _rows(drawn.tokens)
         references = _grouped(batch.targets, len(features))
         rewards = self.rewards(said, references).to(features.device)
-        if config.hallucination and self.unsupported:
+        if config.hallucination:
+            if self.unsupported is None:
+                raise ValueError("what hallucinations cost needs the objects that are unsupported")
             lost = self.unsupported(said, references).to(features.device)
             rewards = rewards - config.hallucination * lost
         if config.naming:

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeAlias
 import torch
 
 from captioning.errors import CaptioningError, SettingError
-from captioning.files import remove_leftovers, write_atomically
-from captioning.network.checkpoint import load_plain
+from captioning.files import remove_leftovers
+from captioning.network.checkpoint import load_plain, save_plain
 
 Record: TypeAlias = dict[str, Any]  # one epoch: its number, losses, figures
 
@@ -67,7 +67,7 @@ class ResumeFile:
             "losses": progress.losses,
             "seconds": progress.seconds,
         }
-        write_atomically(self.path, lambda temporary: torch.save(content, temporary))
+        save_plain(content, self.path)
         self.saved = time.monotonic()
 
     def save_if_due(self, progress: Progress) -> None:

@@ -7,24 +7,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from captioning.data.augment import AugmentConfig, Augmented
+from captioning.data.augment import Augmented
+from captioning.data.augment_config import AugmentConfig
 from captioning.data.caption_files import Photograph
 from captioning.data.data_sets import DataSet, DataSets
 from captioning.data.dataset import CaptionDataset, Pixels, View
 from captioning.data.features import (
     Features,
+    MeanFeatures,
+    OtherFeatures,
     cached_features,
-    with_mean_features,
-    with_other_features,
 )
 from captioning.data.images import ImageConfig
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.fast import fold_batch_norm
 from captioning.network.model import CaptioningModel
 from captioning.network.pretrained import encoder_hash
+from captioning.training.config import TrainConfig
 from captioning.training.flags import BLIND, NO_ATTENTION, TrainingFlags
 from captioning.training.starts import first_weights
-from captioning.training.train import TrainConfig
+from captioning.training.train import dtype_of
 
 UNCHANGED = AugmentConfig()
 SCORED = 500  # development photographs, at most, of each data set but the first
@@ -56,9 +58,9 @@ class StageData:
         images = self._training_images()
         visual: Callable[[int], Tensor | View]
         if self.is_frozen:
-            visual = self._features(network, photographs, self.config.dtype)
+            visual = self._features(network, photographs, dtype_of(self.config))
             if self.flags.control == BLIND:
-                visual = with_other_features(visual, len(photographs))
+                visual = OtherFeatures(visual, len(photographs))
         elif augmentation == UNCHANGED:
             visual = Pixels(photographs, images)
         else:
@@ -118,13 +120,13 @@ class StageData:
         encode = self._precise(fold_batch_norm(encoder), dtype)
         images, key = self.start.images, f"{encoder_hash(encoder)}, {dtype}"
         features = Features(cached_features(self.flags.cache, photographs, images, key, encode))
-        return with_mean_features(features) if self.flags.control == NO_ATTENTION else features
+        return MeanFeatures(features) if self.flags.control == NO_ATTENTION else features
 
     def _classes(self, photographs: Sequence[Photograph]) -> Callable[[int], Tensor]:
         """What the encoder's first weights say of photographs: log-probabilities (O,)."""
         first = first_weights(self.flags)
         encoder = fold_batch_norm(first.encoder).to(self.flags.device)
-        encode = self._precise(encoder, self.config.dtype)
+        encode = self._precise(encoder, dtype_of(self.config))
         classifier = first.classifier.to(self.flags.device)
 
         @torch.inference_mode()
@@ -133,7 +135,7 @@ class StageData:
             classes: Tensor = torch.log_softmax(logits, dim=-1)
             return classes
 
-        key = f"classes, {encoder_hash(first.encoder)}, {self.config.dtype}"
+        key = f"classes, {encoder_hash(first.encoder)}, {dtype_of(self.config)}"
         images = self._training_images()
         return Features(cached_features(self.flags.cache, photographs, images, key, classify))
 

@@ -27,7 +27,7 @@ from captioning.training.rewards import UnsupportedObjects
 from captioning.training.selection import by_cider_then_loss
 from captioning.training.stage_data import StageData
 from captioning.training.starts import load_stage
-from captioning.training.train import LossFunction, interpolate_weights
+from captioning.training.train import LossFunction, interpolate_weights, resolve_precision
 
 SCORING_BATCH = 50  # photographs
 
@@ -45,7 +45,7 @@ class Stage:
     ) -> None:
         self.name, self.start, self.sets = name, start, data
         self.recipe, self.flags = recipe, flags
-        self.config = recipe.stages[name].resolve_precision(flags.device)
+        self.config = resolve_precision(recipe.stages[name], flags.device)
         self.files = RunFiles(flags.run_name)
         self.network = start.build().to(flags.device)
         self.data = StageData(start, data, self.config, flags)

@@ -1,5 +1,6 @@
 """What training starts from: nothing but an encoder, a trained model, or an earlier stage."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from captioning.data.caption_rows import count_noun
 from captioning.data.class_nouns import class_nouns
 from captioning.data.data_sets import DataSets
 from captioning.data.images import ImageConfig
+from captioning.data.scripts import has_unseparated_words
 from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary, manner_token
 from captioning.errors import SettingError
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
@@ -53,6 +55,7 @@ def from_scratch(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> Checkp
     """A pretrained encoder, a new vocabulary and a randomly initialised decoder."""
     pretrained = first_weights(flags)
     captions = training_captions(data)
+    refuse_phrases(captions, flags)
     if not Vocabulary.build(captions, recipe.min_count).words[len(SPECIAL_TOKENS) :]:
         raise DataError(
             f"{flags.captions[0]}: no word occurs {recipe.min_count} times in the training "
@@ -116,9 +119,11 @@ def from_trained_model(
     """A trained model, with the new words and manners of these captions added."""
     model = Checkpoint.load(path)
     refuse_other_sizes(flags, model)
+    captions = training_captions(data)
+    refuse_phrases(captions, flags)
     # A manner's token becomes known as a new word does: by occurring often enough.
     starts = [[manner_token(manner)] * recipe.min_count for manner in data.manners]
-    extended = extend_vocabulary(model, [*training_captions(data), *starts], recipe.min_count)
+    extended = extend_vocabulary(model, [*captions, *starts], recipe.min_count)
     manners = extended.vocabulary.manners[len(model.vocabulary.manners) :]
     added = len(extended.vocabulary) - len(model.vocabulary) - len(manners)
     words = f"{count_noun(added, 'new word')} added to its {len(model.vocabulary):,}"
@@ -142,6 +147,16 @@ def refuse_other_sizes(flags: TrainingFlags, model: Checkpoint) -> None:
         raise SettingError(
             f"these settings differ from the trained model's: {', '.join(others)}; leave them out, "
             "or train all stages again under another --name"
+        )
+
+
+def refuse_phrases(captions: Iterable[Sequence[str]], flags: TrainingFlags) -> None:
+    """Raise DataError for captions whose words are not separated, so that phrases are tokens."""
+    if has_unseparated_words(captions):
+        raise DataError(
+            f"{flags.captions[0]}: the words of the captions are not separated by blanks, as in "
+            "Chinese, Japanese or Thai, so whole phrases would count as words; separate the words "
+            "by blanks, with a program that segments that language"
         )
 
 

@@ -1,143 +1,35 @@
-"""Training: the configuration of a stage, its loss and optimiser, and one epoch."""
+"""Training: the precision of a stage, its optimiser, and one epoch."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, NamedTuple, TypeAlias
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from captioning.data.augment import AugmentConfig
 from captioning.data.dataset import Batch
-from captioning.errors import CaptioningError, SettingError
+from captioning.errors import CaptioningError
 from captioning.network.model import CaptioningModel
+from captioning.training.config import AUTO, TrainConfig
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-AUTO = "auto"  # the precision that the device is fast in
-MAX_SEED = 2**32  # seeds of epochs and photographs are multiples of it, which must fit 64 bits
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class NonFiniteLossError(CaptioningError):
     """The loss became infinite or not a number; training stopped before taking that step."""
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How one stage is trained; the annotations are the help texts of its flags.
+def resolve_precision(config: TrainConfig, device: str) -> TrainConfig:
+    """The same configuration with ``auto`` replaced by a precision that suits ``device``."""
+    return replace(config, precision=fast_precision(device)) if config.precision == AUTO else config
 
-    The learning rates rise linearly over the part ``warmup`` of all steps, then fall to 0 along a
-    cosine. ``crop``, ``flip`` and ``jitter`` (``AugmentConfig``) matter only while the encoder
-    learns. ``precision`` is that of matrix products and convolutions; weights, losses and optimiser
-    stay in float32. ``resolve_precision`` replaces ``auto``.
-    """
 
-    epochs: Annotated[int, "passes over the training photographs"]
-    batch_size: Annotated[int, "photographs per step"]
-    learning_rate: Annotated[float, "highest learning rate of the decoder"]
-    encoder_learning_rate: Annotated[
-        float, "highest learning rate of the encoder; 0 keeps it frozen"
-    ] = 0.0
-    frozen_layers: Annotated[
-        int, "how many of the encoder's four layers, from the first, never learn; 1 spares time"
-    ] = 0
-    warmup: Annotated[float, "share of the steps over which the learning rates rise"] = 0.05
-    weight_decay: Annotated[float, "weight decay, of all weights but biases and norms"] = 0.01
-    label_smoothing: Annotated[
-        float, "share of the target's probability that is spread over all words"
-    ] = 0.1
-    entropy: Annotated[float, "weight of the attention's entropy: how much spreading costs"] = 0.0
-    guidance: Annotated[float, "weight of attending to where the next word was detected"] = 0.0
-    detection: Annotated[float, "weight of detecting the words of the captions"] = 0.0
-    distillation: Annotated[
-        float, "weight of keeping the class probabilities of the encoder's first weights"
-    ] = 0.0
-    clip_norm: Annotated[float, "largest norm of a step's gradient"] = 1.0
-    patience: Annotated[int, "stop after this many epochs without a better one"] = 4
-    captions_per_photo: Annotated[
-        int, "captions of a photograph that a step uses, drawn at random; 0 for all"
-    ] = 0
-    other_manners: Annotated[
-        float, "share of the photographs with captions in another manner that an epoch uses"
-    ] = 1.0
-    train_size: Annotated[
-        int,
-        "side of the training photographs while the encoder learns, in pixels; 0 for image-size",
-    ] = 0
-    crop: Annotated[
-        float, "smallest share of a photograph that a random crop keeps; 1 for no crop"
-    ] = 1.0
-    flip: Annotated[float, "probability that a photograph is mirrored"] = 0.0
-    jitter: Annotated[
-        float, "largest random change of brightness, contrast and saturation, as a share of them"
-    ] = 0.0
-    samples: Annotated[
-        int, "captions sampled per photograph to be rewarded; 0 for cross-entropy alone"
-    ] = 0
-    cross_entropy: Annotated[float, "weight of the cross-entropy beside the reward"] = 1.0
-    naming: Annotated[
-        float, "reward of naming what the classifier is sure of, beside the CIDEr-D of 0 to 10"
-    ] = 0.0
-    hallucination: Annotated[
-        float, "what naming an object that no reference names costs, beside that CIDEr-D"
-    ] = 0.0
-    precision: Annotated[
-        str, "float32, bfloat16, or auto: bfloat16 where the hardware computes in it"
-    ] = "float32"
-    seed: Annotated[int, "seed for shuffling, dropout, augmentation and sampling"] = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise SettingError(f"{name} must be above 0, not {getattr(self, name)}")
-        if self.samples == 1 or self.samples < 0:
-            raise SettingError(f"samples must be 0 or at least 2, not {self.samples}")
-        _ = self.augmentation  # it checks its own settings
-        if not 0 <= self.frozen_layers <= 4:
-            raise SettingError(f"frozen_layers must be from 0 to 4, not {self.frozen_layers}")
-        for name in (
-            "captions_per_photo",
-            "train_size",
-            "encoder_learning_rate",
-            "weight_decay",
-            "entropy",
-            "guidance",
-            "detection",
-            "distillation",
-            "cross_entropy",
-            "naming",
-            "hallucination",
-        ):
-            if not getattr(self, name) >= 0:
-                raise SettingError(f"{name} must be at least 0, not {getattr(self, name)}")
-        if not 0 <= self.other_manners <= 1:
-            raise SettingError(f"other_manners must be in [0, 1], not {self.other_manners}")
-        for name in ("warmup", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        if self.precision not in (known := (*PRECISIONS, AUTO)):
-            raise SettingError(f"precision must be one of {', '.join(known)}, not {self.precision}")
-        if not abs(self.seed) <= MAX_SEED:
-            raise SettingError(f"seed must be within ±{MAX_SEED:,}, not {self.seed}")
-
-    def resolve_precision(self, device: str) -> "TrainConfig":
-        """The same configuration with ``auto`` replaced by a precision that suits ``device``."""
-        return replace(self, precision=fast_precision(device)) if self.precision == AUTO else self
-
-    @property
-    def augmentation(self) -> AugmentConfig:
-        """How photographs are changed at random."""
-        return AugmentConfig(crop=self.crop, flip=self.flip, jitter=self.jitter)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type that photographs and features are converted to."""
-        return PRECISIONS[self.precision]
+def dtype_of(config: TrainConfig) -> torch.dtype:
+    """The type that photographs and features are converted to."""
+    return _DTYPES[config.precision]
 
 
 def fast_precision(device: str) -> str:
@@ -257,11 +149,11 @@ def _take_step(
 ) -> float:
     """Returns the loss, or the gradient's norm where that is not finite; then no step is taken."""
     device = network.decoder.embedding.weight.device
-    mixed = config.dtype != torch.float32
-    visual = batch.visual.to(device, config.dtype)
+    dtype = dtype_of(config)
+    visual = batch.visual.to(device, dtype)
     others = {name: part.to(device) for name, part in batch._asdict().items() if part is not None}
     batch = Batch(**{**others, "visual": visual})
-    with torch.autocast(device.type, config.dtype, enabled=mixed):
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         loss = loss_function(network, batch, config)
     value = float(loss.detach())
     if not math.isfinite(value):

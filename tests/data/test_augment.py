@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from captioning.data.augment import AugmentConfig, Augmented
+from captioning.data.augment import Augmented
+from captioning.data.augment_config import AugmentConfig
 from captioning.data.caption_files import Photograph
 from captioning.data.images import ImageConfig, load_image
 

@@ -1,5 +1,8 @@
 """Caption files to train on: every format, and what is wrong with a file or a row."""
 
+import csv
+import gzip
+import io
 import json
 import re
 
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from captioning.data.caption_files import DataError, read_captions
 from captioning.data.splits import split_photographs
-from tests.data.caption_writers import FORMATS, coco, json_lines, karpathy, results
+from tests.data.caption_writers import FORMATS, coco, json_lines, kaggle, karpathy, results
 
 HEADER = "image,caption\n"
 ORPHAN = "2258277193_586949ec62.jpg.1"
@@ -160,13 +163,13 @@ captions = st.lists(st.sampled_from(["a", "dog", *'",|#', "\t", "犬", "{", "["]
 @several
 @given(st.lists(st.tuples(st.sampled_from(["a.jpg", "b/c.png", "e#1.jpg"]), captions), min_size=1))
 def test_any_captions_come_back_from_every_format(tmp_path_factory, write, pairs):
-    if write is json_lines:
-        pairs = [(image.removeprefix("b/"), caption) for image, caption in pairs]
     path = tmp_path_factory.mktemp("any") / "captions"
     path.write_bytes(write(pairs).encode())
     expected = {}
     for image, caption in pairs:
-        expected.setdefault(image, []).append(caption)
+        # Of a path of another machine the name alone counts, where it is the only one.
+        name = image.removeprefix("b/") if write is json_lines else image
+        expected.setdefault(name, []).append(caption)
     file = read_captions(path, images=None)
     assert {name: list(texts) for name, texts in captions_of(file).items()} == expected
 
@@ -335,9 +338,18 @@ def test_the_photograph_never_published_is_left_out_with_a_remark(read):
         ("picture;text\na.jpg;A dog\n", ["line 1", "picture;text", "image,caption", "#0<tab>"]),
         (HEADER, ["no caption", "check both paths"]),
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", ["UTF-8"]),
-        ((HEADER + "a.jpg,A dog\n").encode("utf-16"), ["UTF-8"]),
+        ((HEADER + "a.jpg,A dog\n").encode("utf-16"), ["line 1", "but UTF-16", "save it as UTF-8"]),
+        ((HEADER + "a.jpg,A dog\n").encode("utf-16-le"), ["line 1", "but UTF-16", "as UTF-8"]),
+        ((HEADER + "a.jpg,A dog\n").encode("utf-16-be"), ["line 1", "but UTF-16", "as UTF-8"]),
+        (
+            (HEADER + "a.jpg,A dog\nb.jpg,A “café”\n").encode("cp1252"),
+            ["line 3", "perhaps Windows-1252", "save it as UTF-8"],
+        ),
     ],
-    ids=["empty", "blank", "wrong header", "header only", "binary", "UTF-16"],
+    ids=[
+        *("empty", "blank", "wrong header", "header only", "binary"),
+        *("UTF-16", "UTF-16 without a mark", "the other UTF-16", "Windows-1252"),
+    ],
 )
 def test_a_file_without_captions_is_refused(refuse, content, parts):
     message = refuse(content)
@@ -419,6 +431,8 @@ def test_a_missing_folder_of_photographs_is_named(tmp_path):
         ("{}", "neither Karpathy's"),
         ('{"images": [{"id": 1}], "annotations": [{"caption": "a"}]}', "nor COCO's"),
         ('{"images": 3}', "neither Karpathy's"),
+        ("image,text,description\na.jpg,a,b", "one column caption"),
+        ("file,filename,caption\na.jpg,a.jpg,b", "one column image"),
         ("hello\nworld", "line 1: 'hello' is not how a known format begins"),
         ("image,caption,caption\na.jpg,a,b", "one column caption"),
         ("caption,by,image\na dog, running,me,c.jpg", "has 4 cells where the header has 3"),
@@ -451,3 +465,221 @@ def test_an_annotation_of_an_unknown_image_is_a_bad_row(read):
     content["annotations"][1]["image_id"] = 5
     with pytest.raises(DataError, match="annotation 2: has no image name"):
         read(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", [None, "", " "])
+def test_an_image_without_a_file_name_is_a_bad_row_of_a_data_set(refuse, name):
+    content = json.loads(coco(PAIRS))
+    content["images"][0]["file_name"] = name
+    assert "annotation 1: has no image name" in refuse(json.dumps(content))
+    content = json.loads(karpathy(PAIRS))
+    content["images"][0]["filename"] = name
+    assert "sentence 1: has no image name" in refuse(json.dumps(content))
+
+
+def test_an_id_of_two_images_is_refused(refuse):
+    content = json.loads(coco(PAIRS))
+    content["images"][1]["id"] = content["images"][0]["id"]
+    assert "has the id 1000, which several images have" in refuse(json.dumps(content))
+
+
+# Tables as people keep them ---------------------------------------------------------------------
+
+
+def table(header, rows, separator):
+    file = io.StringIO()
+    writer = csv.writer(file, delimiter=separator)
+    writer.writerows([header, *rows])
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["image", "caption"],
+        ["Image", "CAPTION"],
+        [" File Name ", "Text"],
+        ["file_name", "text"],
+        ["filename", "description"],
+        ["image-name", "comment"],
+        ["file", "caption"],
+        ["IMAGE_ID", "caption"],
+    ],
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_table_is_known_by_its_header_whatever_its_case_and_separator(
+    read, header, separator, mark
+):
+    file = read(mark + table(header, PAIRS, separator))
+    assert captions_of(file) == CAPTIONS
+    wide = [["7", image, "x, y; z", text] for image, text in PAIRS]
+    file = read(mark + table(["id", header[0], "by|whom", header[1]], wide, separator))
+    assert captions_of(file) == CAPTIONS
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_separators_in_a_caption_may_be_unquoted_in_two_columns(read, separator):
+    content = f"image{separator}caption\na.jpg{separator}A dog{separator} a cat, a man; a bird\n"
+    expected = f"A dog{separator} a cat, a man; a bird"
+    assert captions_of(read(content)) == {"a.jpg": (expected,)}
+
+
+def test_the_column_image_comes_before_others_that_may_be_one(read):
+    content = "filename,image,text,caption\nb.jpg,a.jpg,no,A dog\n"
+    assert captions_of(read(content)) == {"a.jpg": ("A dog",)}
+
+
+def test_a_header_of_flickr30k_may_have_capitals(read):
+    text = "Image_Name| Comment_Number| Comment\nc.jpg| 0| A dog .\n"
+    assert captions_of(read(text)) == {"c.jpg": ("A dog .",)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A dog\nruns, fast", "A sign says\nphoto.jpg", "A dog\n\n runs", "photo.jpg\nand a dog"],
+)
+@pytest.mark.parametrize("header", [("image", "caption"), ("id", "image", "caption")])
+def test_a_quoted_caption_of_several_lines_may_name_a_file(read, header, text):
+    rows = [{"id": 1, "image": "a.jpg", "caption": text}, {"image": "b.jpg", "caption": "A cat"}]
+    content = table(header, [[row.get(key, "") for key in header] for row in rows], ",")
+    assert captions_of(read(content)) == {"a.jpg": (text,), "b.jpg": ("A cat",)}
+
+
+def test_a_stray_quote_makes_no_caption_of_rows_whose_names_have_blanks(read, images):
+    for name in ("my dog.jpg", "my cat.heic"):
+        (images / name).touch()
+    content = 'image,caption\nmy dog.jpg,"A dog .\nmy cat.heic,A cat ."\n'
+    expected = {"my dog.jpg": ("A dog .",), "my cat.heic": ('A cat ."',)}
+    assert captions_of(read(content)) == expected
+
+
+KEYS = [("file", "caption"), ("file_name", "text"), ("Filename", "Description")]
+
+
+@pytest.mark.parametrize(("image", "caption"), KEYS)
+def test_objects_are_known_by_the_same_names(read, image, caption):
+    rows = [{image: name, caption: text} for name, text in PAIRS]
+    assert captions_of(read(json.dumps(rows))) == CAPTIONS
+    assert captions_of(read("\n".join(map(json.dumps, rows)))) == CAPTIONS
+
+
+def test_a_packed_table_is_read_too(read):
+    content = gzip.compress(table(["File", "Text"], PAIRS, "\t").encode())
+    assert captions_of(read(content)) == CAPTIONS
+
+
+# What the command writes ------------------------------------------------------------------------
+
+
+def test_photographs_that_could_not_be_captioned_are_left_out_with_a_remark(read):
+    rows = [
+        {"version": 1, "file": "x/a.jpg", "caption": "A dog", "error": None},
+        {"version": 1, "file": "x/gone.jpg", "caption": None, "error": "x/gone.jpg: cut off"},
+        {"version": 1, "file": "x/bad.jpg", "error": "x/bad.jpg: cut off"},
+        {"version": 1, "file": "x/b.jpg", "caption": "A cat", "error": ""},
+    ]
+    file = read("".join(json.dumps(row) + "\n" for row in rows))
+    assert captions_of(file) == {"a.jpg": ("A dog",), "b.jpg": ("A cat",)}
+    assert [remark.partition(": ")[2] for remark in file.remarks] == [
+        "left out 2 photographs that could not be captioned"
+    ]
+    header = ["image", "caption", "confidence", "warning", "error"]
+    cells = [
+        ["a.jpg", "A dog", "0.5", "Unusual, so beware.", ""],
+        ["gone.jpg", "", "", "", "gone.jpg: cut off"],
+    ]
+    file = read(table(header, cells, ","))
+    assert captions_of(file) == {"a.jpg": ("A dog",)}
+    assert "left out 1 photograph that could" in file.remarks[0]
+
+
+@pytest.mark.parametrize("error", [None, "", 3])
+def test_an_object_without_caption_and_error_is_a_bad_row(refuse, error):
+    row = {"file": "a.jpg", "caption": None, "error": error}
+    assert "has null for the caption of a.jpg" in refuse(json.dumps([row]))
+
+
+def test_a_file_of_nothing_but_failures_is_refused(refuse):
+    assert "no caption in it" in refuse(json.dumps([{"file": "a.jpg", "error": "cut off"}]))
+
+
+@pytest.fixture
+def nested(images):
+    """Photographs of the same name in two folders."""
+    for name in ("x/1.jpg", "y/1.jpg"):
+        (images / name).parent.mkdir()
+        (images / name).touch()
+    return images
+
+
+@pytest.mark.parametrize("before", ["", "photos/Images/", "/home/me/"])
+def test_photographs_of_one_name_in_two_folders_are_two(read, nested, before):
+    pairs = [(f"{before}x/1.jpg", "A dog"), (f"{before}y/1.jpg", "A cat")]
+    for write in FORMATS:
+        file = read(write(pairs))
+        assert captions_of(file) == {"x/1.jpg": ("A dog",), "y/1.jpg": ("A cat",)}
+        assert [photo.path for photo in file.photographs] == [
+            nested / "x/1.jpg",
+            nested / "y/1.jpg",
+        ]
+
+
+def test_two_paths_that_end_in_one_name_are_not_guessed(refuse):
+    rows = json_lines([("one/a.jpg", "A dog"), ("two/a.jpg", "A cat")])
+    assert "names one/a.jpg, which may be a.jpg in " in refuse(rows)
+
+
+def test_a_name_of_two_normal_forms_is_not_guessed(refuse, images):
+    for name in ("\xe9caf\xe9.jpg", "e\u0301cafe\u0301.jpg"):
+        (images / name).touch()
+    assert ", which may be " in refuse(kaggle([("\xe9cafe\u0301.jpg", "A dog")]))
+
+
+def test_both_normal_forms_of_a_name_are_one_photograph(read, images):
+    (images / "caf\xe9.jpg").touch()
+    pairs = [("caf\xe9.jpg", "A dog"), ("cafe\u0301.jpg", "A cat")]
+    assert captions_of(read(kaggle(pairs))) == {"caf\xe9.jpg": ("A dog", "A cat")}
+
+
+@pytest.mark.parametrize("name", [" a.jpg", "a.jpg\u3000", "a\n b.jpg", "\u202fa.jpg"])
+def test_names_with_blanks_of_their_own_are_kept(read, images, name):
+    (images / name).touch()
+    for write in (kaggle, json_lines, results):
+        assert captions_of(read(write([(name, "A dog")]))) == {name: ("A dog",)}
+
+
+def test_without_a_folder_blanks_around_are_dropped_unless_they_make_a_difference(tmp_path):
+    path = tmp_path / "captions"
+    path.write_text(HEADER + " a.jpg ,A dog\n b.jpg,A cat\nb.jpg,A man\n")
+    names = [photo.name for photo in read_captions(path, None).photographs]
+    assert names == ["a.jpg", " b.jpg", "b.jpg"]
+    path.write_text(json_lines([(" a.jpg", "A dog")], "image"))
+    assert [photo.name for photo in read_captions(path, None).photographs] == [" a.jpg"]
+
+
+def test_a_name_that_is_no_utf8_is_read_from_json_and_csv(read, images):
+    (images / "latin\udce9.jpg").touch()
+    row = json.dumps({"file": "latin\udce9.jpg", "caption": "A dog"})
+    assert captions_of(read(row)) == {"latin\udce9.jpg": ("A dog",)}
+    row = r"latin\udce9.jpg,A dog"
+    assert captions_of(read(HEADER + row)) == {"latin\udce9.jpg": ("A dog",)}
+
+
+def test_half_a_character_that_is_no_byte_is_a_bad_name(refuse):
+    row = json.dumps({"file": "a\ud83d.jpg", "caption": "A dog"})
+    assert r"has half a character in the name a\ud83d.jpg" in refuse(row)
+
+
+def test_the_ids_of_a_data_set_are_known(tmp_path):
+    path = tmp_path / "captions"
+    path.write_text(coco(PAIRS))
+    assert [photo.ids for photo in read_captions(path, None).photographs] == [
+        (("id", str(number)),) for number in (1000, 1007, 1014)
+    ]
+    path.write_text(karpathy(PAIRS))
+    assert [photo.ids for photo in read_captions(path, None).photographs] == [
+        (("imgid", str(number)),) for number in range(3)
+    ]
+    path.write_text("image_id,file_name,caption\n007,a.jpg,A dog\n")
+    assert read_captions(path, None).photographs[0].ids == (("image_id", "7"),)

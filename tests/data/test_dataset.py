@@ -1,5 +1,9 @@
 """Encoded captions, batches and their order."""
 
+import multiprocessing
+import os
+import pickle
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import Dataset
 
+from captioning.data.augment import Augmented
+from captioning.data.augment_config import AugmentConfig
 from captioning.data.caption_files import Photograph
 from captioning.data.dataset import (
     CaptionDataset,
@@ -21,9 +27,10 @@ from captioning.data.dataset import (
     collate,
     encode_caption,
 )
-from captioning.data.images import ImageConfig, load_image
+from captioning.data.features import Features, MeanFeatures, OtherFeatures
+from captioning.data.images import ImageConfig, ImageError, load_image
 from captioning.data.vocab import END, PAD, SPECIAL_TOKENS, START, UNK, Vocabulary
-from captioning.errors import SettingError
+from captioning.errors import CaptioningError, SettingError
 
 several = settings(max_examples=60, deadline=None, database=None)
 
@@ -329,3 +336,100 @@ def test_a_manner_that_the_vocabulary_lacks_is_refused():
     photographs = [Photograph("0", Path("0"), ("a dog",), manner="web")]
     with pytest.raises(SettingError, match="no manner 'web'"):
         CaptionDataset(photographs, VOCABULARY, lambda index: torch.zeros(1), None)
+
+
+# Errors, and other processes --------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Eight photographs of which the sixth is cut short."""
+    random = np.random.default_rng(0)
+    photographs = []
+    for i in range(8):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+        photographs.append(Photograph(path.name, path, ("a dog",)))
+    photographs[5].path.write_bytes(photographs[5].path.read_bytes()[:2000])
+    return photographs
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("seed", [None, 1])
+def test_a_damaged_photograph_is_the_same_one_line_whichever_process_reads_it(
+    damaged, workers, seed
+):
+    dataset = CaptionDataset(damaged, VOCABULARY, Pixels(damaged, ImageConfig(size=8)), 20)
+    with pytest.raises(ImageError) as error:
+        list(batches(dataset, 2, seed, workers))
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{damaged[5].path} is damaged")
+
+
+class Deadly(Dataset):
+    """A data set that ends the process which reads it, as a system without memory does."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_was_killed_is_one_sentence():
+    with pytest.raises(CaptioningError, match=r"^a process that reads .* --workers 1, or 0$"):
+        list(batches(Deadly(), 1, workers=1))
+
+
+class Faulty(Dataset):
+    """A data set with a defect."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        raise RuntimeError("shapes differ")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_defect_keeps_its_traceback(workers):
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(batches(Faulty(), 1, workers=workers))
+
+
+@pytest.fixture
+def spawning():
+    """Processes are started as on macOS and Windows: all that they get is pickled."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+def visuals(photographs):
+    """Everything that shows a network photographs."""
+    config = ImageConfig(size=8)
+    features = Features(np.arange(4 * 6, dtype=np.float16).reshape(4, 3, 2))
+    return {
+        "pixels": Pixels(photographs, config),
+        "augmented": Augmented(photographs, config, AugmentConfig(0.5, 0.5, 0.2)),
+        "features": features,
+        "no attention": MeanFeatures(features),
+        "blind": OtherFeatures(features, 4),
+    }
+
+
+@pytest.mark.parametrize("name", visuals([]))
+def test_every_data_set_is_the_same_after_pickling(damaged, name):
+    visual = visuals(damaged[:4])[name]
+    dataset = CaptionDataset(damaged[:4], VOCABULARY, visual, 20)
+    copy = pickle.loads(pickle.dumps(dataset))
+    (first,), (second,) = (list(batches(each, 4, 3)) for each in (dataset, copy))
+    assert torch.equal(first.visual, second.visual)
+    assert torch.equal(first.inputs, second.inputs)
+
+
+def test_a_control_experiment_can_be_read_by_a_process_started_anew(damaged, spawning):
+    dataset = CaptionDataset(damaged[:4], VOCABULARY, visuals(damaged[:4])["blind"], 20)
+    (here,), (there,) = (list(batches(dataset, 4, 3, workers)) for workers in (0, 1))
+    assert torch.equal(here.visual, there.visual)

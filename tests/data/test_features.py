@@ -1,6 +1,10 @@
 """The feature cache, whatever state its files are in, and the features of control experiments."""
 
+import errno
 import os
+import pickle
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,16 +17,19 @@ from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Pixels
 from captioning.data.features import (
     Features,
+    MeanFeatures,
+    OtherFeatures,
     cached_features,
-    with_mean_features,
-    with_other_features,
 )
 from captioning.data.images import ImageConfig
+from captioning.files import WriteError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_with_mean_features_no_location_differs_from_another():
+def test_MeanFeatures_no_location_differs_from_another():
     features = torch.rand(5, 4, 6).half()
-    shown = with_mean_features(lambda index: features[index])(3)
+    shown = MeanFeatures(lambda index: features[index])(3)
     assert shown.shape == (4, 6)
     expected = features[3].float().mean(dim=0).half()
     assert all(torch.equal(row, expected) for row in shown)
@@ -30,7 +37,7 @@ def test_with_mean_features_no_location_differs_from_another():
 
 @pytest.mark.parametrize("count", [2, 3, 50])
 def test_each_photograph_is_shown_once_and_never_with_its_own_captions(count):
-    visual = with_other_features(lambda index: torch.tensor([index]), count)
+    visual = OtherFeatures(lambda index: torch.tensor([index]), count)
     shown = [int(visual(index)) for index in range(count)]
     assert sorted(shown) == list(range(count))
     assert all(index != other for index, other in enumerate(shown))
@@ -38,7 +45,7 @@ def test_each_photograph_is_shown_once_and_never_with_its_own_captions(count):
 
 def test_a_single_photograph_has_no_other():
     with pytest.raises(ValueError, match="single photograph"):
-        with_other_features(lambda index: torch.zeros(1), 1)
+        OtherFeatures(lambda index: torch.zeros(1), 1)
 
 
 # The feature cache ------------------------------------------------------------------------------
@@ -262,3 +269,95 @@ def test_a_folder_in_place_of_the_cache_is_not_replaced(tmp_path, photographs):
     path.mkdir()
     with pytest.raises(OSError, match="directory"):
         cached(tmp_path / "cache", photographs, Encode())
+
+
+def test_a_process_started_anew_gets_the_file_and_not_what_is_in_it(tmp_path, photographs):
+    features = Features(cached(tmp_path / "cache", photographs, Encode()))
+    pickled = pickle.dumps(features)
+    assert len(pickled) < 500
+    assert torch.equal(pickle.loads(pickled)(5), features(5))
+    plain = Features(np.array(features.cached))
+    assert torch.equal(pickle.loads(pickle.dumps(plain))(5), features(5))
+
+
+# A full disk ------------------------------------------------------------------------------------
+
+
+class Wide:
+    """An encoder to 64 kB a photograph."""
+
+    def __call__(self, pixels):
+        return pixels.flatten(1)[:, :1].expand(-1, 32768)
+
+
+def taken(path):
+    """The part of a file that is on the disk."""
+    return path.stat().st_blocks * 512 / path.stat().st_size
+
+
+@pytest.mark.parametrize("reserves", [True, False], ids=["at once", "block by block"])
+@pytest.mark.parametrize("before", [None, "with holes"])
+def test_a_cache_has_no_holes_that_a_full_disk_could_fail_to_fill(
+    tmp_path, photographs, monkeypatch, reserves, before
+):
+    if not reserves:
+        monkeypatch.delattr(os, "posix_fallocate")
+    folder, parts = tmp_path / "cache", []
+    if before:  # as an earlier version made it
+        cached(folder, photographs, Wide())
+        (path,) = folder.iterdir()
+        array = np.load(path)
+        path.unlink()
+        np.lib.format.open_memmap(path, "w+", array.dtype, array.shape).flush()
+        assert taken(path) < 0.5
+
+    def look(pixels):
+        parts.extend(map(taken, folder.glob("*")))
+        return Wide()(pixels)
+
+    features = cached(folder, photographs, look)
+    assert len(parts) >= 4
+    assert min(parts[-4:]) >= 1
+    assert np.array_equal(features[:, 0], encode_directly(photographs)[:, 0, 0])
+
+
+def test_a_file_system_that_reserves_nothing_is_no_obstacle(tmp_path, photographs, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    features = cached(tmp_path / "cache", photographs, Encode())
+    np.testing.assert_array_equal(features, encode_directly(photographs))
+
+
+def test_a_full_disk_is_one_sentence_before_anything_is_encoded(tmp_path, photographs, small_disk):
+    counts = []
+
+    def count(pixels):
+        counts.append(len(pixels))
+        return Wide()(pixels)
+
+    with pytest.raises(WriteError, match=r"\.npy: it could not be written \(No space left"):
+        cached(small_disk, photographs * 40, count)
+    assert counts == [1]  # whose shape says how large the cache is
+    assert os.listdir(small_disk) == []
+
+
+def test_a_limit_on_the_size_of_files_is_one_sentence_and_no_bus_error(tmp_path, photographs):
+    """In a process of its own, for the limit cannot be taken back."""
+    code = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from pathlib import Path
+from tests.data.test_features import Wide, cached, Photograph
+photographs = [Photograph(f"{{i}}.png", Path({str(tmp_path)!r}, f"{{i}}.png"), ("a",)) for i in range(7)]
+try:
+    cached(Path({str(tmp_path / "cache")!r}), photographs, Wide())
+except OSError as error:
+    print(type(error).__name__, error)
+"""  # noqa: E501
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("WriteError ")
+    assert "(File too large)" in done.stdout
+    assert os.listdir(tmp_path / "cache") == []

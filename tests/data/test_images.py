@@ -11,87 +11,34 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile, features
+from PIL import Image, ImageFile
 
-from captioning.data import images
+from captioning.data import images, photo_sources
 from captioning.data.images import (
-    IMAGE_SUFFIXES,
     ImageConfig,
     ImageError,
     describe,
     load_image,
     read_photo,
+    read_with_remark,
     to_array,
 )
+from tests.data.photo_files import chunk, encode, gradient, png, tiff
 
 SMALL = ImageConfig(size=32)
 ORIENTATION = 0x0112
 ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-# Photographs, and files that Pillow cannot write ------------------------------------------------
-
-
-def gradient(width=64, height=48):
-    """A smooth photograph whose turns and flips all differ: uint8 (H, W, 3)."""
-    y, x = np.mgrid[0:height, 0:width]
-    red, green = x / max(width - 1, 1), y / max(height - 1, 1)
-    pixels = np.stack([red, green, red * green], axis=-1)  # (H, W, 3), 0..1
-    return np.rint(pixels * 255).astype(np.uint8)
-
-
-def encode(image, kind, **options):
-    """The bytes of a file of format ``kind``."""
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
-
-
 def exif(orientation):
     tags = Image.Exif()
     tags[ORIENTATION] = orientation
     return tags
-
-
-def chunk(name, data):
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def png(samples, colour, bits=16, extra=b""):
-    """A PNG of samples (H, W) or (H, W, channels); colour type as in the specification."""
-    height, width = samples.shape[:2]
-    kind = ">u2" if bits == 16 else "u1"
-    rows = b"".join(b"\0" + row.astype(kind).tobytes() for row in samples)
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + body
-
-
-def tiff(data, width, height, bits, photometric, channels=1):
-    """A little-endian TIFF: header, one uncompressed strip, BitsPerSample, table of tags."""
-    depths = struct.pack(f"<{channels}H", *[bits] * channels) + bytes(channels % 2 * 2)
-    table = 8 + len(data) + len(depths)
-    tags = {
-        256: width,
-        257: height,
-        258: bits if channels == 1 else 8 + len(data),
-        259: 1,
-        262: photometric,
-        273: 8,
-        277: channels,
-        278: height,
-        279: len(data),
-    }
-    counts = {258: channels}
-    entries = [
-        struct.pack("<HHII", tag, 4 if tag != 258 else 3, counts.get(tag, 1), value)
-        for tag, value in tags.items()
-    ]
-    end = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
-    return b"II*\0" + struct.pack("<I", table) + data + depths + end
 
 
 def pixels(source, **options):
@@ -546,10 +493,8 @@ def test_refusal_of_a_text_file_names_the_formats(tmp_path):
         assert kind in message
 
 
-@pytest.mark.parametrize("kind", ["PPM", "ICO", "PCX", "TGA", "EPS", "PDF", "JPEG2000"])
+@pytest.mark.parametrize("kind", ["PPM", "ICO", "PCX", "TGA", "EPS", "PDF"])
 def test_other_formats_are_not_decoded(kind):
-    if kind == "JPEG2000" and not features.check("jpg_2000"):
-        pytest.skip("Pillow is built without JPEG 2000")
     data = encode(Image.fromarray(gradient()), kind)
     assert "is not an image of a kind that can be read" in refusal(data)
 
@@ -566,7 +511,7 @@ def test_permission(tmp_path, monkeypatch):
     def refuse(*_):  # the superuser, as whom tests may run, may read every file
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(images, "open", refuse, raising=False)
+    monkeypatch.setattr(photo_sources, "open", refuse, raising=False)
     assert "may not be read" in refusal(path)
 
 
@@ -597,11 +542,6 @@ def test_other_types_of_source_are_a_type_error():
             load_image(wrong)
 
 
-def test_suffixes_are_those_of_the_formats():
-    known = Image.registered_extensions()
-    assert {known[suffix] for suffix in IMAGE_SUFFIXES} == set(images._FORMATS)
-
-
 def test_image_without_pixels():
     assert "has no pixels" in refusal(Image.new("RGB", (0, 5)))
 
@@ -612,20 +552,17 @@ def test_closed_image():
     refusal(image)
 
 
-@pytest.mark.parametrize("side", [10_001, 13_400, 20_000, 60_000])
+@pytest.mark.parametrize("side", [14_200, 20_000, 60_000])
 def test_too_many_pixels_are_refused_from_the_header(side):
     data = png(np.zeros((1, 1)), 0, 8)
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     data = data.replace(data[8:33], chunk(b"IHDR", header))  # pixels that are not there
-    assert "more than 100 megapixels" in refusal(data)
+    message = refusal(data)
+    assert f"would take more than 1 GB of memory ({side} x {side} pixels)" in message
 
 
-def test_the_config_sets_the_limit():
-    image = Image.new("RGB", (1000, 501))
-    assert "more than 0.5 megapixels (1000 x 501)" in refusal(
-        image, ImageConfig(max_megapixels=0.5)
-    )
-    load_image(image.crop((0, 0, 1000, 500)), ImageConfig(size=8, max_megapixels=0.5))
+def test_the_limit_that_old_checkpoints_store_changes_nothing():
+    load_image(Image.new("RGB", (1000, 501)), ImageConfig(size=8, max_megapixels=0.5))
 
 
 def test_99_megapixels_are_read_without_a_warning():
@@ -648,6 +585,18 @@ def test_a_failing_decoder_is_one_sentence(monkeypatch):
 
 
 # Damage -----------------------------------------------------------------------------------------
+
+
+def in_planes(image):
+    """A TIFF of three planes of 16 bits, not compressed; all are the image."""
+    with tifffile.TiffWriter(stream := io.BytesIO()) as writer:
+        writer.write(np.stack([np.asarray(image)] * 3), photometric="rgb", planarconfig="separate")
+    return stream.getvalue()
+
+
+def heic(image):
+    pillow_heif.from_pillow(image).save(stream := io.BytesIO())
+    return stream.getvalue()
 
 
 @cache
@@ -673,6 +622,10 @@ def samples():
         "tiff lzw": encode(photo, "TIFF", compression="tiff_lzw"),
         "tiff float": encode(photo.convert("F"), "TIFF"),
         "tiff 16": encode(deep, "TIFF"),
+        "tiff planes": in_planes(deep),
+        "avif": encode(photo, "AVIF"),
+        "jpeg 2000": encode(photo, "JPEG2000"),
+        "heic": heic(photo),
         "bmp": encode(photo, "BMP"),
         "bmp palette": encode(palette, "BMP"),
     }
@@ -704,10 +657,14 @@ def test_half_a_file_is_refused(name):
 @given(st.sampled_from(sorted(samples())), st.floats(0, 1))
 @settings(max_examples=200, deadline=None)
 def test_truncated_file_is_refused_or_whole(name, part):
-    """Trailing marks or later frames may be missing, but no pixels of the photograph."""
+    """Trailing marks or later frames may be missing, but no pixels of the photograph.
+
+    Of a JPEG a part may be missing, if that is said.
+    """
     data = samples()[name]
-    got = array_or_sentence(data[: int(part * len(data))])
-    if got is not None:
+    cut = data[: int(part * len(data))]
+    got = array_or_sentence(cut)
+    if got is not None and read_with_remark(cut).remark is None:
         assert np.array_equal(got, load_image(data, SMALL))
 
 

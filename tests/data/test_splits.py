@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from captioning.data.caption_files import Photograph
 from captioning.data.splits import (
     SPLITS,
     hashed_split,
+    hold_back,
     name_hash,
     official_split,
     split_photographs,
@@ -45,6 +47,11 @@ def published_names(list_name):
 
 def test_the_hash_of_a_name_is_the_start_of_its_sha256():
     assert name_hash("abc") == "ba7816bf8f01"  # FIPS 180-2, appendix B.1
+
+
+def test_a_name_has_one_hash_in_each_normal_form_and_any_bytes():
+    assert name_hash("cafe\u0301.jpg") == name_hash("caf\xe9.jpg")
+    assert name_hash("a\udce9.jpg") == hashlib.sha256(b"a\xe9.jpg").hexdigest()[:12]
 
 
 def test_the_official_lists_hold_a_thousand_hashes_each_and_share_none():
@@ -115,3 +122,121 @@ def test_limited_splits_keep_the_first_of_each():
     assert [len(getattr(limited, part)) for part in SPLITS] == [3, 3, 3]
     assert limited.train == splits.train[:3]
     assert splits.limited(None) == splits
+
+
+# Training by a split ----------------------------------------------------------------------------
+
+
+@several
+@given(names)
+def test_two_photographs_can_be_trained_on_whatever_the_hash_says(names):
+    splits = split_photographs(named(names))
+    held = hold_back(splits)
+    parts = {p.name: part for part in SPLITS for p in getattr(held, part)}
+    moved = [name for name in names if parts[name] != expected_split(name)]
+    if len(names) > 1:
+        assert held.train
+        assert held.dev
+    enough = len(splits.dev) >= 2 or (splits.dev and 0 < len(splits.train) < 4)
+    assert (held == splits) == (bool(splits.train and enough) or len(names) < 2)
+    assert ("always held back" in held.source) == bool(moved)
+    assert sorted(parts) == sorted(names)
+
+
+@pytest.mark.parametrize(("count", "held_back"), [(1, 0), (2, 1), (3, 1), (4, 2), (8, 2), (30, 2)])
+def test_a_few_are_held_back_the_nearest_to_the_tenth(count, held_back):
+    names = [name for name in (f"{i}.jpg" for i in range(99)) if expected_split(name) == "train"]
+    held = hold_back(split_photographs(named(names[:count])))
+    assert [photo.name for photo in held.test] == []
+    rank = {name: int(name_hash(name), 16) % 100 for name in names[:count]}
+    dev = [photo.name for photo in held.dev]
+    assert sorted(rank[name] for name in dev) == sorted(rank.values())[:held_back]
+    assert [photo.name for photo in held.train] == [n for n in names[:count] if n not in dev]
+
+
+@pytest.mark.parametrize(("count", "moved"), [(1, 0), (3, 0), (4, 1), (9, 1), (40, 1)])
+def test_beside_a_single_one_another_is_held_back_where_four_can_be_trained_on(count, moved):
+    """For the CIDEr-D of a single image is always 0."""
+    by_part = {
+        part: [name for name in (f"{i}.jpg" for i in range(1000)) if expected_split(name) == part]
+        for part in ("train", "dev")
+    }
+    names = [*by_part["dev"][:1], *by_part["train"][:count]]
+    held = hold_back(split_photographs(named(names)))
+    assert [len(getattr(held, part)) for part in SPLITS] == [count - moved, 1 + moved, 0]
+
+
+@pytest.mark.parametrize("part", ["dev", "test"])
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_what_only_the_hash_holds_out_is_trained_on_where_nothing_else_is(part, count):
+    """Of scoring, in contrast, all of them are to be scored."""
+    names = [name for name in (f"{i}.jpg" for i in range(1000)) if expected_split(name) == part]
+    splits = split_photographs(named(names[:count]))
+    assert len(getattr(splits, part)) == count
+    held = hold_back(splits)
+    assert len(held.train) == count // 2
+    assert len(held.dev) >= (1 if count > 1 or part == "dev" else 0)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_beside_a_single_training_photograph_others_choose_the_best_epoch(count):
+    by_part = {
+        part: [name for name in (f"{i}.jpg" for i in range(1000)) if expected_split(name) == part]
+        for part in ("train", "test")
+    }
+    names = [*by_part["train"][:1], *by_part["test"][:count]]
+    held = hold_back(split_photographs(named(names)))
+    sizes = [len(getattr(held, part)) for part in SPLITS]
+    assert sizes == [1, min(2, count), count - min(2, count)]
+
+
+@pytest.mark.parametrize("by", ["the file", "the lists"])
+def test_what_others_hold_out_is_never_trained_on(monkeypatch, by):
+    if by == "the lists":
+        monkeypatch.setattr(module, "name_hash", lambda name: name)
+        splits = split_photographs(named(LISTS["test"]))
+    else:
+        splits = own(test=9)
+    assert hold_back(splits) == splits
+
+
+def test_a_large_set_is_split_by_the_hash_alone():
+    splits = split_photographs(named(f"photo{i}.jpg" for i in range(400)))
+    assert hold_back(splits) == splits
+
+
+def own(**counts):
+    photographs = [
+        Photograph(f"{part}{i}", Path("x"), ("a",), part)
+        for part, count in counts.items()
+        for i in range(count)
+    ]
+    return split_photographs(photographs)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((8, 0, 0), (6, 2, 0)),
+        ((8, 0, 3), (6, 2, 3)),
+        ((3, 0, 0), (2, 1, 0)),
+        ((2, 0, 9), (1, 1, 9)),  # none of those to test on, and half are left to train on
+        ((8, 1, 0), (8, 1, 0)),
+        ((1, 0, 0), (1, 0, 0)),
+        ((0, 0, 5), (0, 0, 5)),
+        ((0, 0, 0), (0, 0, 0)),
+    ],
+)
+def test_of_a_files_own_split_some_are_held_back_where_it_has_none(given, expected):
+    splits = own(**dict(zip(SPLITS, given, strict=True)))
+    held = hold_back(splits)
+    assert tuple(len(getattr(held, part)) for part in SPLITS) == expected
+    assert set(held.test) == set(splits.test)
+    assert (held == splits) == (given == expected)
+    assert ("moved" in held.source) == (given != expected)
+
+
+def test_names_that_are_not_unicode_have_a_split_too():
+    names = [os.fsdecode(b"caf\xe9.jpg"), "\ud800.jpg", "caf\u00e9.jpg"]
+    assert len(set(map(name_hash, names))) == 3
+    assert set(split_of_each(names)) == set(names)

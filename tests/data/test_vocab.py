@@ -1,7 +1,9 @@
 """Words: the tokeniser against NLTK and its inverse, the vocabulary against its promises."""
 
+import re
 from collections import Counter
 from dataclasses import replace
+from unicodedata import category, normalize
 
 import pytest
 from hypothesis import example, given, settings
@@ -106,7 +108,8 @@ def test_tokens_tokenise_to_themselves(text):
 @several
 @given(texts)
 def test_no_letter_or_digit_is_lost_or_moved(text):
-    assert alphanumeric("".join(tokenize(text))) == alphanumeric(text.lower())
+    composed = normalize("NFC", normalize("NFC", text).lower())
+    assert alphanumeric("".join(tokenize(text))) == alphanumeric(composed)
 
 
 @several
@@ -114,9 +117,84 @@ def test_no_letter_or_digit_is_lost_or_moved(text):
 def test_tokens_are_lower_case_words_without_punctuation_around_them(text):
     for token in tokenize(text):
         assert token == token.lower()
-        assert token[-1].isalnum()
+        assert token[-1].isalnum() or is_mark(token[-1])
         assert token[0].isalnum() or token in CLITICS
-        assert set(token) - set(alphanumeric(token)) <= set("-.,'&")
+        others = set(token) - set(alphanumeric(token))
+        assert {each for each in others if not is_mark(each)} <= {*"-.,'&", *JOINERS}
+
+
+# Words of any script ----------------------------------------------------------------------------
+
+JOINERS = "\u200c\u200d"
+SCRIPTS = {
+    "Hindi": "एक कुत्ता घास पर दौड़ रहा है",
+    "Bengali": "একটি কুকুর ঘাসের উপর",
+    "Tamil": "ஒரு நாய் புல்லில்",
+    "Thai, separated": "สุนัข สีน้ำตาล วิ่ง",
+    "Hebrew": "כֶּלֶב רָץ",
+    "Arabic": "كَلْبٌ يَجْرِي",
+    "Persian": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u0631\u0641\u062a",
+    "a joiner of Devanagari": "क्\u200dष",
+}
+
+
+def is_mark(character):
+    return category(character).startswith("M")
+
+
+@pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_marks_and_joiners_inside_belong_to_their_word(text):
+    composed = normalize("NFC", text)
+    assert tokenize(text) == composed.split()
+    assert tokenize(f"«{text}».") == composed.split()
+    assert tokenize(normalize("NFD", text)) == composed.split()
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u093f", "\u0e34", "\u05b6", "\u064e", "\U0001e8d0"])
+def test_a_mark_is_part_of_the_letters_around_it_and_of_nothing_else(mark):
+    assert tokenize(f"ab{mark}cd") == [normalize("NFC", f"ab{mark}cd")]
+    assert tokenize(f"{mark} . {mark}a") == ["a"]
+    assert tokenize(f"they{mark}'s dogs{mark}") == [
+        normalize("NFC", f"they{mark}"),
+        "'s",
+        normalize("NFC", f"dogs{mark}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a dog\u200d \u200cruns\u200c", "a dog runs"),  # what joins nothing is dropped
+        ("1\ufe0f\u20e3 dog \u2764\ufe0f", "1 dog"),  # an emoji is made of a digit and marks
+        ("\U0001f468\u200d\U0001f469 family", "family"),
+    ],
+)
+def test_joiners_and_marks_of_emoji_are_no_part_of_words(text, expected):
+    assert tokenize(text) == expected.split()
+
+
+@several
+@given(st.text(st.sampled_from("क ्षिำ\u200c\u200dáe\u0301n't's-.ß1 İΣσ")))
+def test_tokens_of_any_script_tokenise_to_themselves(text):
+    tokens = tokenize(text)
+    assert tokenize(" ".join(tokens)) == tokens
+    assert tokenize(normalize("NFD", text)) == tokens
+
+
+# The rule as it was before it knew marks: for text in ASCII it is still the whole of it.
+OLD_CLITIC = re.compile(r"(?<=[^\W_])(?:(n't)|('(?:s|m|d|ll|re|ve)))(?=(?:n't)*(?![^\W_]))")
+OLD_TOKEN = re.compile(r"n't(?![^\W_])|'(?:s|m|d|ll|re|ve)(?![^\W_])|[^\W_]+(?:[-.,'&][^\W_]+)*")
+
+
+@several
+@given(
+    st.lists(pieces, max_size=12).map("".join) | st.text(st.characters(max_codepoint=127)),
+    st.sampled_from(["", " é", " 犬", " œ"]),
+)
+def test_english_is_split_as_ever(text, more):
+    lowered = (text + more).lower().replace("\u2019", "'").replace("`", "'")
+    expected = OLD_TOKEN.findall(OLD_CLITIC.sub(r" \1\2 ", lowered))
+    assert tokenize(text + more) == expected
 
 
 # detokenize -------------------------------------------------------------------------------------

@@ -4,27 +4,34 @@ It is a table of the next word's probabilities given only the last word, whateve
 """
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import f1_score
 
 from captioning.data.caption_files import Photograph
-from captioning.data.dataset import Batch, CaptionDataset, Pixels, batches
+from captioning.data.dataset import Batch, CaptionDataset, Item, Pixels, batches, collate
 from captioning.data.features import Features
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import PAD, SPECIAL_TOKENS, Vocabulary, tokenize
-from captioning.evaluation.evaluate import BeamSweep, evaluate, teacher_forced
+from captioning.evaluation import evaluate as evaluate_module
+from captioning.evaluation.evaluate import BeamSweep, evaluate, split_by_length, teacher_forced
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig
 from tests.evaluation.captions import coco_scores
 
 WORDS = (*SPECIAL_TOKENS, "a", "dog", "runs", "cat")
 VOCABULARY = Vocabulary(WORDS)
+ROOT = Path(__file__).resolve().parents[2]
 
 # After each word: how likely the words are that can follow; nothing else can.
 NEXT = {
@@ -263,3 +270,101 @@ def test_pixels_and_features_of_a_network_have_the_same_metrics(network, checkpo
     assert pair[0].captions == pair[1].captions
     assert pair[0].metrics == pytest.approx(pair[1].metrics, rel=1e-4)
     assert 0 < pair[0].metrics["loss"] < 100
+
+
+# One very long caption --------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 300))
+def test_captions_are_grouped_so_that_only_one_alone_has_more_steps_than_allowed(lengths, most):
+    longest = max(lengths, default=0)
+    groups = split_by_length(lengths, longest, most)
+    rows = [row for group in groups for row in group]
+    assert len(rows) == len(set(rows))
+    assert {row for row in range(len(lengths)) if lengths[row]} <= set(rows)
+    for group in groups:
+        assert group == sorted(group)
+        assert len(group) == 1 or len(group) * max(lengths[row] for row in group) <= most
+    if len(lengths) * longest <= most:
+        assert groups in ([], [list(range(len(lengths)))])
+
+
+class Counting(TableEngine):
+    """Counts the logits of each call, with an attention to the photograph."""
+
+    def __init__(self):
+        self.sizes = []
+
+    def teacher_force(self, features, tokens):
+        logits = table()[tokens] + 3.0  # (N, T, V)
+        self.sizes.append(logits.numel())
+        each = len(tokens) // len(features)
+        seen = features.flatten(1).sum(dim=1).repeat_interleave(each)  # (N,)
+        logits[..., 0] = logits[..., 0] + seen[:, None]
+        return logits, None
+
+
+@pytest.mark.parametrize("words", [1, 5, 20, 60, 2000])
+def test_a_batch_in_parts_says_the_same_of_every_word(monkeypatch, words):
+    long = photograph("6", "a dog", "dog runs " * words, "cat")
+    photographs = [*PHOTOGRAPHS, long]
+    features = torch.linspace(-3, 3, 6)[:, None, None].expand(6, 3, 2)
+    dataset = CaptionDataset(photographs, VOCABULARY, lambda index: features[index], None)
+    (batch,) = batches(dataset, 6)
+    whole, parts = Counting(), Counting()
+    expected = teacher_forced(whole, features, batch, len(WORDS), 100)
+    most = 40 * len(WORDS)
+    monkeypatch.setattr(evaluate_module, "MOST_LOGITS", most)
+    found = teacher_forced(parts, features, batch, len(WORDS), 100)
+    assert len(parts.sizes) > len(whole.sizes) == 1
+    assert all(size <= max(most, (2 * words + 1) * len(WORDS)) for size in parts.sizes)
+    one, other = (rows_of(forced) for forced in (expected, found))
+    np.testing.assert_array_equal(one, other)
+    assert found.metrics() == pytest.approx(expected.metrics(), rel=1e-12)
+
+
+def rows_of(forced):
+    """All that is known of each target, in an order of its own."""
+    columns = (forced.photographs, forced.targets, *forced.top5.T, forced.losses)
+    rows = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
+    return rows[np.lexsort(rows.T)]
+
+
+def test_a_network_says_the_same_of_a_batch_in_parts(network, pixels, monkeypatch):
+    engine = TorchEngine(network)
+    size = network.config.vocabulary_size
+    captions = [[[1, *range(4, 4 + n), 2] for n in (i + 1, 3)] for i in range(8)]
+    captions[2][1] = [1, *[4, 6, 5] * 40, 2]
+    features = engine.encode(pixels)
+    batch = collate([Item(one, each) for one, each in zip(features, captions, strict=True)])
+    expected = teacher_forced(engine, features, batch, size)
+    monkeypatch.setattr(evaluate_module, "MOST_LOGITS", 30 * size)
+    found = teacher_forced(engine, features, batch, size)
+    assert found.metrics() == pytest.approx(expected.metrics(), rel=1e-5)
+    assert len(found.targets) == len(expected.targets)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does")
+def test_one_long_caption_among_fifty_costs_little_memory():
+    """Logits of fifty captions as long as the longest would take 3.9 GB."""
+    code = """
+import resource, torch
+from captioning.data.dataset import Batch
+from captioning.evaluation.evaluate import teacher_forced
+
+class Engine:
+    def teacher_force(self, features, tokens):
+        return torch.zeros(*tokens.shape, 8000), None
+
+tokens = torch.zeros(50, 2401, dtype=torch.long)
+tokens[:, :8] = 5
+tokens[7] = 5
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+forced = teacher_forced(Engine(), torch.zeros(50, 1, 1), Batch(None, tokens, tokens), 8000)
+assert len(forced.targets) == 49 * 8 + 2401
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == ""
+    assert int(done.stdout) < 600  # MB

@@ -17,10 +17,10 @@ from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS
 from captioning.network.model import CaptioningModel
+from captioning.training.config import TrainConfig
 from captioning.training.losses import token_cross_entropy
 from captioning.training.train import (
     Optimization,
-    TrainConfig,
     make_optimizer,
     train_one_epoch,
 )

@@ -238,16 +238,16 @@ def test_json_lines_with_windows_line_ends(read):
     assert read(as_lines(CAPTIONS).replace("\n", "\r\n")) == CAPTIONS
 
 
-def test_a_path_in_json_lines_counts_by_its_name(read):
-    content = as_lines({"/data/photos/a.jpg": "a dog", "b.jpg": "a cat"}, "file")
-    assert read(content) == {"a.jpg": "a dog", "b.jpg": "a cat"}
+def test_a_path_in_json_lines_counts_by_its_name(read, path):
+    captions = read(as_lines({"/data/photos/a.jpg": "a dog", "b.jpg": "a cat"}, "file"))
+    assert match_predictions(captions, ["b.jpg", "a.jpg"], path) == ["a cat", "a dog"]
 
 
 @pytest.mark.parametrize("before", ["", "\n\n"])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_single_json_line_is_a_file_too(read, before, indent):
     row = {"file": "photos/a.jpg", "caption": "a dog"}
-    assert read(before + json.dumps(row, indent=indent)) == {"a.jpg": "a dog"}
+    assert read(before + json.dumps(row, indent=indent)) == {"photos/a.jpg": "a dog"}
 
 
 def test_a_single_json_line_is_named_by_its_line_too(refuse):
@@ -300,9 +300,9 @@ SHAPES = {
     "invalid UTF-8": (HEADER.encode() + b"a.jpg,caf\xe9\n", ["line 2", "save it as UTF-8"]),
     "text": ("a.jpg: A dog.\n", ["line 1", "a.jpg: A dog.", "COCO's", "CSV", "--json"]),
     "a JSON string": ('"a dog"', ["line 1", "not how a known format begins"]),
-    "no caption column": ("image,text\na.jpg,a dog\n", ["line 1", "image,text", "column caption"]),
+    "no caption column": ("image,by\na.jpg,a dog\n", ["line 1", "image,by", "column caption"]),
     "no image column": ("id,caption\na.jpg,a dog\n", ["line 1", "id,caption", "column image"]),
-    "semicolons": ("image;caption\na.jpg;a dog\n", ["line 1", "image;caption"]),
+    "colons": ("image:caption\na.jpg:a dog\n", ["line 1", "image:caption"]),
     "two columns of captions": (
         "image,caption,caption\na.jpg,a dog,a cat\n",
         ["line 1", "one column caption"],
@@ -355,7 +355,7 @@ NAME = "write the image's name or id there"
 OBJECT = "write one with image_id and caption"
 OBJECTS = {
     "no caption": ({"image": "x.jpg"}, "has no caption for x.jpg", CAPTION),
-    "an error": ({"file": "d/x.jpg", "error": "cut"}, "has no caption for x.jpg", CAPTION),
+    "no error": ({"file": "x.jpg", "error": ""}, "has no caption for x.jpg", CAPTION),
     "null": ({"image_id": 42, "caption": None}, "has null for the caption of 42", CAPTION),
     "number": ({"image_id": "x", "caption": 3}, "has 3 for the caption of x", CAPTION),
     "list": ({"image": "x", "caption": ["a"]}, "has a list for the caption of x", CAPTION),
@@ -436,9 +436,30 @@ def test_a_second_caption_for_an_image_is_refused_with_both_positions(refuse, ag
     assert refuse(table) == f", line 4: {complaint} line 3{remedy}"
 
 
-def test_paths_that_end_in_one_name_are_one_image(refuse):
-    message = refuse(as_lines({"one/a.jpg": "a dog", "two/a.jpg": "a dog"}, "file"))
-    assert message.startswith(", line 2: has a caption for a.jpg, and so has line 1; ")
+def test_a_path_with_two_captions_is_refused(refuse):
+    rows = [json.dumps({"file": "one/a.jpg", "caption": text}) for text in ("a dog", "a cat")]
+    message = refuse("\n".join(rows))
+    assert message.startswith(", line 2: has a caption for one/a.jpg, and so has line 1; ")
+
+
+def test_paths_that_end_in_one_name_are_two_images(read, path):
+    captions = read(as_lines({"p/one/a.jpg": "a dog", "p/two/a.jpg": "a cat"}, "file"))
+    names = ["two/a.jpg", "one/a.jpg"]
+    assert match_predictions(captions, names, path) == ["a cat", "a dog"]
+    with pytest.raises(DataError, match="in it are both the photograph"):
+        match_predictions(captions, ["a.jpg"], path)
+
+
+def test_what_could_not_be_captioned_is_told_and_no_caption(read, path):
+    lines = [
+        {"version": 1, "file": "a.jpg", "caption": "a dog"},
+        {"version": 1, "file": "b.jpg", "caption": None, "error": "b.jpg: cut off"},
+    ]
+    captions = read("\n".join(map(json.dumps, lines)))
+    assert captions == {"a.jpg": "a dog"}
+    assert captions.remarks == (f"{path}: left out 1 photograph that could not be captioned",)
+    with pytest.raises(DataError, match=r"the first b\.jpg, has no caption in it"):
+        match_predictions(captions, ["a.jpg", "b.jpg"], path)
 
 
 def test_a_number_and_its_text_are_one_image(refuse):
@@ -487,6 +508,17 @@ SAME = {
     "a stem with a point": ("man.red", "man.red.jpg"),
     "a stem with a point, the other way": ("man.red.jpg", "man.red"),
     "a stem in a folder": ("one/a", "two/a.jpg"),
+    "the end of a path": ("home/me/sub/a.jpg", "sub/a.jpg"),
+    "the end of a path of Windows": ("C:\\me\\sub\\a.jpg", "sub/a.jpg"),
+    "a path in the data set": ("sub/a.jpg", "val2014/sub/a.jpg"),
+    "a backslash in a name": ("photos/a\\b.jpg", "a\\b.jpg"),
+    "another normal form": ("cafe\u0301.jpg", "caf\xe9.jpg"),
+    "the other normal form": ("caf\xe9.jpg", "sub/cafe\u0301.jpg"),
+    "a stem in another form": ("cafe\u0301", "caf\xe9.png"),
+    "a byte that CSV escapes": ("a\udce9.jpg", r"x/a\udce9.jpg"),
+    "an escaped byte": (r"a\udce9.jpg", "x/a\udce9.jpg"),
+    "an escaped blank": (r"names/a\u202fb\u3000.png", "a\u202fb\u3000.png"),
+    "its own blanks": (" a  b.jpg", " a  b.jpg"),
     "another extension": ("a.jpg", "a.png"),
     "another case": ("a.JPEG", "a.jpg"),
     "an extension in the file only": ("a.jpg", "a"),
@@ -507,6 +539,9 @@ OTHERS = {
     "a number in front": ("1000268201", "1000268201_693b08cb0e.jpg"),
     "another set of COCO": ("COCO_train2014_000000000042", COCO_42),
     "a number for an extension": ("img.002", "img.001"),
+    "other blanks": ("a b.jpg", "a  b.jpg"),
+    "another blank": ("a b.jpg", "a\xa0b.jpg"),
+    "a joiner more": ("a\u200db.jpg", "ab.jpg"),
     "the photograph never published": ("a.jpg.1", "a.jpg"),
     "other digits": ("٤٢", COCO_42),
     "a folder": ("a.jpg/", "a.jpg"),
@@ -540,6 +575,11 @@ def test_ids_of_coco_from_the_file_to_the_photographs(read, path):
         ("a", ["a", "a.jpg", "b/a.png"], "a"),
         ("a.jpg", ["a.jpg", "b/a.jpg", "a.png"], "a.jpg"),
         ("x/a.jpg", ["a.jpg", "a.png", "a"], "a.jpg"),
+        ("p/x/1.jpg", ["x/1.jpg", "1.jpg", "y/1.jpg"], "x/1.jpg"),
+        ("p/1.jpg", ["x/1.jpg", "1.jpg", "y/1.jpg"], "1.jpg"),
+        ("q/cafe\u0301.jpg", ["caf\xe9.jpg", "cafe\u0301.jpg"], "cafe\u0301.jpg"),
+        (r"a\udce9.jpg", [r"a\udce9.jpg", "a\udce9.jpg"], r"a\udce9.jpg"),
+        (" a.jpg", ["a.jpg", " a.jpg"], " a.jpg"),
         ("a.red", ["a.red.jpg", "a.jpg"], "a.red.jpg"),
         ("a.red.jpg", ["a.red", "a.jpg"], "a.red"),
     ],
@@ -575,6 +615,7 @@ def mismatch(path):
         ("a", ["a.jpg", "a.png"]),
         ("a.gif", ["a.jpg", "a.png"]),
         ("42", ["COCO_train2014_000000000042.jpg", COCO_42]),
+        ("\xe9cafe\u0301.jpg", ["\xe9caf\xe9.jpg", "e\u0301cafe\u0301.jpg"]),
     ],
 )
 def test_a_name_that_may_be_two_photographs_is_refused(mismatch, image, names):

@@ -4,6 +4,7 @@ import csv
 import random
 import shutil
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -77,6 +78,29 @@ def test_sentences_with_more_punctuation_than_captions_have_are_tokenised_as_by_
         texts.append("A " + "".join(parts) + "dog .")
     pairs = zip(texts, by_java(texts), strict=True)
     assert [text for text, tokens in pairs if ptb_tokenize(text) != tokens] == []
+
+
+SCRIPTS = [
+    "एक कुत्ता घास पर दौड़ रहा है",
+    "একটি কুকুর ঘাসের উপর",
+    "ஒரு நாய் புல்லில்",
+    "แมวดำ ตัวใหญ่ นั่ง",
+    "כֶּלֶב רָץ",
+    "كَلْبٌ يَجْرِي",
+    "a cafe\u0301's dog, and he didn't",
+    "1\ufe0f\u20e3 dog",
+]
+
+
+@needs_java
+def test_marks_belong_to_their_word_as_in_the_program():
+    expected = [[normalize("NFC", token) for token in tokens] for tokens in by_java(SCRIPTS)]
+    assert [ptb_tokenize(text) for text in SCRIPTS] == expected
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_a_caption_scores_the_same_in_any_normal_form(text):
+    assert ptb_tokenize(normalize("NFD", text)) == ptb_tokenize(normalize("NFC", text))
 
 
 @settings(max_examples=200, deadline=None, database=None)

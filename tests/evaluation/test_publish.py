@@ -8,14 +8,21 @@ import pytest
 
 from captioning.data.caption_files import Photograph
 from captioning.data.splits import Splits
-from captioning.errors import CaptioningError
+from captioning.errors import CaptioningError, SettingError
 from captioning.evaluation import meteor
 from captioning.evaluation.assessment import System, assess
-from captioning.evaluation.publish import default_name, describe, publish, write_result
+from captioning.evaluation.publish import (
+    default_name,
+    describe,
+    publish,
+    require_free_results,
+    write_result,
+)
 from captioning.evaluation.score_plots import length_figure
 from captioning.evaluation.scored_system import ScoredSystem
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import ScoringFlags
+from captioning.files import WriteError
 from captioning.network.checkpoint import SHIPPED_MODEL
 from tests.evaluation.report_pages import Page, mosaic
 
@@ -44,6 +51,64 @@ def data(*counts):
 )
 def test_the_name_tells_what_was_changed(flags, name):
     assert default_name(SYSTEM, data(1), ScoringFlags(**flags)) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("metrics/mine_test.csv", {"captions": "metrics/mine_test.csv"}),
+        ("metrics/mine_test.csv", {"against": "metrics/mine_test.csv"}),
+        ("metrics/mine_test.json", {"references": "metrics/mine_test.json"}),
+        ("metrics/new.csv", {"captions": "metrics/new.csv", "name": "new"}),
+        ("metrics/new.csv", {"captions": "link.csv", "name": "new"}),
+        ("plots/new.html", {"model": "plots/new.html", "name": "new"}),
+        ("plots/new_scores.png", {"references": "plots/new_scores.png", "name": "new"}),
+    ],
+    ids=str,
+)
+def test_a_result_that_would_replace_an_input_is_refused_before_the_work(
+    tmp_path, monkeypatch, name, flags
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "results" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    (tmp_path / "link.csv").symlink_to(path)
+    values = {
+        key: value if key == "name" else Path(value if value == "link.csv" else f"results/{value}")
+        for key, value in flags.items()
+    }
+    if "against" in values:
+        values["against"] = str(values["against"])
+    with pytest.raises(SettingError, match=r"would replace this file, .*; give .* another --name"):
+        require_free_results(SYSTEM, data(1), ScoringFlags(**values))
+    other = {**values, "name": "other"}
+    require_free_results(SYSTEM, data(1), ScoringFlags(**other))
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("folder", ["results", "results/metrics", "results/plots"])
+def test_results_that_cannot_be_written_are_refused_before_the_work(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    Path(folder).parent.mkdir(exist_ok=True)
+    Path(folder).touch()
+    with pytest.raises(WriteError, match=r"^results/\w+/\w+: it cannot be written"):
+        require_free_results(SYSTEM, data(1), ScoringFlags())
+
+
+def test_nothing_is_left_behind_where_results_can_be_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    require_free_results(SYSTEM, data(1), ScoringFlags())
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_photograph_gets_a_note_on_its_cider(monkeypatch):
+    monkeypatch.setattr(meteor, "why_not", lambda: "METEOR is left out of these tests")
+    one = assess(System(["a dog"]), [["a dog", "a cat"]], None)
+    assert one.metrics["CIDEr-D"] == 0
+    assert any("CIDEr-D of one photograph is 0 by definition" in n for n in one.sections["notes"])
+    two = assess(System(["a dog", "a cat"]), [["a dog"], ["a cat"]], None)
+    assert not any("CIDEr-D" in note for note in two.sections["notes"])
 
 
 def test_the_head_of_a_result():

@@ -3,9 +3,11 @@
 import gc
 import io
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
+from itertools import count, islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +15,10 @@ import torch
 from PIL import Image
 
 from captioning import Caption, Captioner, Failure
-from captioning.data.images import ImageError, load_image
+from captioning.data.images import ImageError, describe, load_image
 from captioning.data.vocab import END, SPECIAL_TOKENS, START, detokenize
 from captioning.errors import SettingError
-from captioning.inference.captioner import Alternative
+from captioning.inference.captioner import UNUSUAL_WARNING, Alternative
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint, CheckpointError
 from captioning.network.config import DecodeConfig
@@ -189,7 +191,123 @@ def test_a_photograph_that_cannot_be_read_is_refused_by_name(captioner, tmp_path
         captioner(tmp_path / "missing.jpg")
 
 
+def test_files_and_arrays_get_the_same_caption(captioner, alone):
+    for source in (io.BytesIO(png(PHOTOS[2])), np.asarray(PHOTOS[2])):
+        caption = captioner(source)
+        assert_same(caption, alone[2])
+        assert caption.source == "the image"
+    streamed = captioner.stream([io.BytesIO(png(PHOTOS[2])), np.asarray(PHOTOS[2]), np.zeros(3)])
+    *captions, failure = streamed
+    for caption in captions:
+        assert_same(caption, alone[2], tolerance=ROUNDING)
+    assert "give uint8" in failure.reason
+
+
+@pytest.mark.parametrize("wrong", [42, None, ["photo.jpg"]])
+def test_what_is_no_photograph_is_a_type_error_that_says_so(captioner, wrong):
+    with pytest.raises(TypeError, match="a photograph is a path"):
+        captioner(wrong)
+    for readers in (0, 2):
+        with pytest.raises(TypeError, match="a photograph is a path"):
+            list(captioner.stream([wrong], readers=readers))
+
+
+NAMES = ["a\u202fb\u3000c.png", "zero\u200bwidth.png", "two  blanks.png", "latin1\udce9.png"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_captions_and_failures_carry_real_names(captioner, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(png(PHOTOS[0]))
+    missing = tmp_path / f"no {name}"
+    caption, failure = captioner.stream([path, missing])
+    assert (caption.source, failure.source) == (str(path), str(missing))
+    assert captioner(path).source == str(path)
+    assert failure.reason.isprintable()
+    assert failure.reason.startswith(f"{describe(missing)} does not exist")
+
+
+def jpeg(photo):
+    stream = io.BytesIO()
+    photo.save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+def test_a_file_that_ends_early_is_captioned_with_a_warning(captioner):
+    whole, cut = captioner(jpeg(PHOTOS[0])), captioner(jpeg(PHOTOS[0])[:-2])
+    assert whole.warning is None
+    assert cut.words == whole.words
+    assert not cut.is_unusual
+    assert "ends early" in cut.warning
+    assert cut.warning == cut.remark
+    streamed = list(captioner.stream([jpeg(PHOTOS[0])[:-2], jpeg(PHOTOS[0])], readers=1))
+    assert [caption.warning for caption in streamed] == [cut.remark, None]
+
+
+def test_a_warning_has_a_sentence_for_each_reason(captioner):
+    both = replace(captioner(jpeg(PHOTOS[0])[:-2]), novelty=1.0)
+    assert both.is_unusual
+    assert both.warning == f"{both.remark} {UNUSUAL_WARNING}"
+    assert replace(both, remark=None).warning == UNUSUAL_WARNING
+
+
 # Streams -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        "photo.jpg",
+        Path("photo.jpg"),
+        b"bytes",
+        PHOTOS[0],
+        np.asarray(PHOTOS[0]),
+        io.BytesIO(b"bytes"),
+    ],
+)
+def test_a_stream_of_one_photograph_is_refused_in_one_sentence(captioner, one):
+    with pytest.raises(SettingError, match="several photographs: give a list"):
+        list(captioner.stream(one))
+
+
+def test_a_stream_of_an_array_of_photographs(captioner, alone):
+    batch = np.stack([np.asarray(photo) for photo in PHOTOS])  # (6, H, W, 3)
+    for caption, expected in zip(captioner.stream(batch), alone, strict=True):
+        assert_same(caption, expected, tolerance=ROUNDING)
+
+
+def reading_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
+
+
+@pytest.mark.parametrize("readers", [1, 2, 5])
+@pytest.mark.parametrize("batch_size", [1, 4, 16])
+def test_captions_do_not_depend_on_readers(captioner, tmp_path, readers, batch_size):
+    photos = [PHOTOS[0], tmp_path / "missing.jpg", png(PHOTOS[1]), b"no photograph", *PHOTOS[2:]]
+    expected = list(captioner.stream(photos, batch_size=batch_size))
+    results = list(captioner.stream(photos, batch_size=batch_size, readers=readers))
+    assert [type(one) for one in results] == [type(one) for one in expected]
+    for one, other in zip(results, expected, strict=True):
+        if isinstance(one, Failure):
+            assert one == other
+        else:
+            assert_same(one, other)
+    assert not reading_threads()
+
+
+def test_an_endless_stream_reads_a_bounded_number_ahead(captioner):
+    taken = []
+    photos = (taken.append(index) or PHOTOS[index % 6] for index in count())
+    captions = captioner.stream(photos, batch_size=2, readers=2)
+    assert len(list(islice(captions, 5))) == 5
+    assert len(taken) <= 6 + 2 * 2
+    captions.close()
+    assert not reading_threads()
+
+
+def test_readers_below_0_are_refused(captioner):
+    with pytest.raises(SettingError, match="readers must be at least 0"):
+        list(captioner.stream(PHOTOS, readers=-1))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 6, 16])

@@ -33,6 +33,13 @@ def captions(captioner):
     return dict(zip(PHOTOGRAPHS, captioner.stream(PHOTOGRAPHS.values()), strict=True))
 
 
+def test_every_word_of_the_vocabulary_is_still_a_token(captioner):
+    words = captioner.vocabulary.words
+    named = [word for word in words if not word.startswith("<")]
+    assert len(named) > 5000
+    assert [word for word in named if tokenize(word) != [word]] == []
+
+
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_a_photograph_gets_an_english_sentence(name, captions):
     caption = captions[name]

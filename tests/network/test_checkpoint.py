@@ -3,6 +3,8 @@
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import urllib.request
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,13 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioning.data.vocab import TOKENS
+from captioning.files import WriteError
 from captioning.inference.decode import beam_search
 from captioning.inference.torch_engine import TorchEngine
-from captioning.network.checkpoint import Checkpoint, CheckpointError
+from captioning.network.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_plain,
+    save_plain,
+)
 from captioning.network.config import DecodeConfig
 from captioning.network.novelty import NoveltyDetector
 
 NOT_RECORDED = "not recorded"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Intruder:
@@ -161,6 +170,49 @@ def test_a_failing_write_leaves_the_old_file_alone(checkpoint, path, monkeypatch
     assert path.read_bytes() == b"the old model"
 
 
+LIMITED = """
+import resource, sys, torch
+from pathlib import Path
+from captioning.network.checkpoint import save_plain
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+try:
+    save_plain({"weights": torch.zeros(int(sys.argv[2]))}, Path(sys.argv[1]))
+except OSError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("count", [80_000, 500_000])
+def test_a_limit_on_the_size_of_files_is_one_sentence_and_leaves_the_old_file(path, count):
+    """In a process of its own, for the limit cannot be taken back."""
+    path.write_bytes(b"the old model")
+    command = [sys.executable, "-c", LIMITED, str(path), str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    sentence = f"WriteError {path}: it could not be written (File too large), and what was there "
+    assert done.stdout.startswith(sentence)
+    assert path.read_bytes() == b"the old model"
+    assert os.listdir(path.parent) == ["model.pth"]
+
+
+@pytest.mark.parametrize("count", [190_000, 300_000], ids=["by a bit", "by far"])
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(small_disk, count):
+    path = small_disk / "model.pth"
+    save_plain({"weights": torch.ones(100_000)}, path)
+    with pytest.raises(WriteError) as error:
+        save_plain({"weights": torch.zeros(count)}, path)
+    sentence = f"{path}: it could not be written (No space left on device)"
+    assert str(error.value).startswith(sentence)
+    assert load_plain(path)["weights"].sum() == 100_000
+    assert os.listdir(small_disk) == ["model.pth"]
+
+
+def test_what_cannot_be_saved_is_still_a_defect(path):
+    with pytest.raises(AttributeError):
+        save_plain({"function": lambda: 0}, path)
+    assert os.listdir(path.parent) == []
+
+
 # Other files -------------------------------------------------------------------------------------
 
 
@@ -179,6 +231,27 @@ def test_a_failing_write_leaves_the_old_file_alone(checkpoint, path, monkeypatch
 def test_another_file_is_refused(path, data):
     path.write_bytes(data)
     assert "not a checkpoint" in assert_refused(path)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 76821569\n"
+PAGES = [
+    b"<!DOCTYPE html>\n<html lang=en>",
+    b"\n\n  <html><head>",
+    b"\xef\xbb\xbf<!doctype HTML>",
+    b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+]
+
+
+def test_a_pointer_of_git_lfs_says_how_to_fetch_the_file(path):
+    path.write_bytes(POINTER)
+    message = assert_refused(path)
+    assert "a pointer of Git LFS and not the file itself; fetch it with 'git lfs pull'" in message
+
+
+@pytest.mark.parametrize("data", PAGES)
+def test_a_web_page_is_to_be_fetched_again(path, data):
+    path.write_bytes(data)
+    assert "this is a web page and not the file itself; fetch it again" in assert_refused(path)
 
 
 def test_a_missing_file_is_refused(path):
@@ -253,7 +326,8 @@ def test_a_truncated_checkpoint_is_refused(small, path, kept):
     torch.save(small, path)
     data = path.read_bytes()
     path.write_bytes(data[: int(kept * len(data))])
-    assert_refused(path)
+    assert "this file is cut short" in (message := assert_refused(path))
+    assert "fetch it again" in message
 
 
 def test_a_checkpoint_without_its_last_byte_is_refused(small, path):

@@ -215,6 +215,24 @@ def test_a_foreign_pickle_is_refused_without_warnings_of_torch(tmp_path):
             pretrained_encoder(path)
 
 
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "fetch it with 'git lfs pull'"),
+        (b"<!DOCTYPE html>", "this is a web page and not the file itself; fetch it again"),
+        (b"PK\x03\x04" + bytes(100), "this file is cut short"),
+    ],
+    ids=["pointer", "page", "cut short"],
+)
+def test_what_was_not_fetched_whole_says_so(tmp_path, data, remedy):
+    path = tmp_path / "resnet50.pth"
+    path.write_bytes(data)
+    with pytest.raises(PretrainedError) as error:
+        pretrained_encoder(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert remedy in str(error.value)
+
+
 # From torchvision --------------------------------------------------------------------------------
 
 

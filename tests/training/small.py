@@ -10,8 +10,8 @@ from captioning.data.vocab import END, PAD, SPECIAL_TOKENS, START, Vocabulary
 from captioning.network.config import ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS, Decoder
 from captioning.network.model import CaptioningModel
+from captioning.training.config import TrainConfig
 from captioning.training.objective import CaptionLoss
-from captioning.training.train import TrainConfig
 
 WORDS = ("a", "dog", "ball", "man", "runs")  # the first is a function word
 VOCABULARY = Vocabulary((*SPECIAL_TOKENS, *WORDS))

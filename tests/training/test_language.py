@@ -15,6 +15,7 @@ from captioning.data.vocab import END, PAD, START, Vocabulary
 from captioning.network.classifier import OFFERED
 from captioning.network.config import ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS
+from captioning.training.config import TrainConfig
 from captioning.training.language import (
     LanguageLoss,
     LanguageStage,
@@ -22,7 +23,7 @@ from captioning.training.language import (
     imagine,
     text_loss,
 )
-from captioning.training.train import TrainConfig, make_optimization, train_one_epoch
+from captioning.training.train import make_optimization, train_one_epoch
 from tests.training.small import SIZES, VOCABULARY, WORDS, small_model, weights_of
 
 TEXT = [["a", "dog"], ["a", "man", "runs"], ["a", "ball"], ["runs"], ["a", "dog", "runs"]]

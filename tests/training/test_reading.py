@@ -1,14 +1,20 @@
 """The data that the flags name: several sets, text, manners, and what is left out."""
 
 import gzip
+import io
+import json
+import re
 import shutil
 
 import pytest
 
 import main
+from captioning.data import perceptual_hash
+from captioning.data.perceptual_hash import grey_thumbnail
 from captioning.data.splits import hashed_split
 from captioning.errors import CaptioningError
-from captioning.training.reading import read_data
+from captioning.training.reading import offering_to_skip, read_data, require_readable
+from captioning.training.records import say
 from tests.data.pictures import draw, save
 
 COUNTS = {"train": 4, "dev": 2, "test": 1}
@@ -172,10 +178,125 @@ def test_text_alone_trains_no_captioner(folder, arguments):
         read("--text", "text.txt", *arguments)
 
 
-def test_the_first_set_must_have_photographs_to_choose_by(folder):
-    training = [name for name in names_by_split("") if hashed_split(name) == "train"]
-    rows = "".join(f"{name},a dog\n" for name in training)
-    (folder / "home" / "captions.txt").write_text("image,caption\n" + rows)
-    with pytest.raises(CaptioningError, match=r"home/captions\.txt: .* choose the best epoch"):
-        read(*pair("home"), *pair("web"))
+@pytest.mark.parametrize("own", [False, True], ids=["by hash", "by the file"])
+def test_of_a_set_without_photographs_to_choose_by_some_are_held_back(folder, own, capsys):
+    names = [name for name in names_by_split("") if hashed_split(name) == "train"]
+    images = [
+        {"filename": name, "split": "train" if own else "", "sentences": [{"raw": "a dog"}]}
+        for name in names
+    ]
+    (folder / "home" / "captions.txt").write_text(json.dumps({"images": images}))
+    data = read(*pair("home"), *pair("web"))
+    assert [len(data.first.splits.train), len(data.dev)] == [2, 2]
+    assert "(2 moved, for a few are always held back)" in capsys.readouterr().out
     assert len(read(*pair("web"), *pair("home")).train) == 8  # others may lack them
+
+
+# Photographs that cannot be read ----------------------------------------------------------------
+
+
+def damage(path):
+    """Cut a photograph in half."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def of_split(split):
+    return [name for name in names_by_split("") if hashed_split(name) == split]
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_damaged_photograph_is_skipped_and_counted(folder, capsys, split):
+    bad = damage(folder / "home" / "Images" / of_split(split)[-1])
+    data = read(*pair("home"), "--skip-bad")
+    assert bad.name not in {photo.name for photo in (*data.train, *data.dev)}
+    assert len(data.train) + len(data.dev) == COUNTS["train"] + COUNTS["dev"] - 1
+    assert capsys.readouterr().out.startswith(
+        f"left out 1 photograph that cannot be read, the first: {bad.relative_to(folder)} is "
+        "damaged or incomplete"
+    )
+
+
+def test_several_are_counted_and_the_first_named(folder, capsys):
+    first, second = (damage(folder / "home" / "Images" / name) for name in of_split("train")[:2])
+    second.write_bytes(b"")
+    read(*pair("home"), "--skip-bad")
+    said = capsys.readouterr().out
+    assert "left out 2 photographs that cannot be read, the first: " in said
+    assert first.name in said
+    assert second.name not in said
+
+
+@pytest.mark.parametrize("name", ["home", "web"])
+def test_of_several_sets_all_are_checked(folder, name):
+    bad = damage(next((folder / name / "Images").iterdir()))
+    data = read(*pair("home"), *pair("web"), "--skip-bad")
+    used = {photo.path for e in data.sets for photo in (*e.splits.train, *e.splits.held_out)}
+    assert len(used) == 2 * sum(COUNTS.values()) - 1
+    assert bad not in {path.absolute() for path in used}
+
+
+def test_what_was_checked_is_not_read_again(folder, monkeypatch):
+    bad = damage(folder / "home" / "Images" / of_split("train")[0])
+    read(*pair("home"), "--skip-bad")
+    seen = []
+
+    def note(source):
+        seen.append(source.name)
+        return grey_thumbnail(source)
+
+    monkeypatch.setattr(perceptual_hash, "grey_thumbnail", note)
+    data = read(*pair("home"), "--skip-bad")
+    require_readable(data, folder / "cache")
+    assert seen == [bad.name]  # which may have been fetched anew
+
+
+def test_a_quick_trial_reads_few_photographs_and_replaces_bad_ones(folder, monkeypatch):
+    training = of_split("train")
+    damage(folder / "home" / "Images" / training[0])
+    seen = []
+
+    def note(source):
+        seen.append(source.name)
+        return grey_thumbnail(source)
+
+    monkeypatch.setattr(perceptual_hash, "grey_thumbnail", note)
+    data = read(*pair("home"), "--skip-bad", "--limit", "1")
+    assert [photo.name for photo in data.train] == training[1:2]
+    assert sorted(seen) == sorted([*training[:2], of_split("dev")[0]])
+
+
+def test_without_the_flag_the_first_damaged_one_is_one_sentence_that_names_it(folder):
+    bad = damage(folder / "home" / "Images" / of_split("dev")[0])
+    given = main.parse_arguments(pair("home"))
+    data = read_data(given)
+    with pytest.raises(CaptioningError) as error, offering_to_skip(given):
+        require_readable(data, folder / "cache")
+    assert str(error.value) == (
+        f"{bad.relative_to(folder)} is damaged or incomplete: save or download it again, or pass "
+        "--skip-bad to go on without it"
+    )
+
+
+def test_where_no_photograph_can_be_read_the_sentence_says_so(folder, capsys):
+    for path in (folder / "home" / "Images").iterdir():
+        damage(path)
+    with pytest.raises(CaptioningError, match="there must be photographs to train on"):
+        read(*pair("home"), "--skip-bad")
+    assert re.match(r"left out \d photographs that cannot be read", capsys.readouterr().out)
+
+
+def test_a_single_photograph_cannot_be_trained_on(folder):
+    (folder / "home" / "captions.txt").write_text(f"image,caption\n{of_split('train')[0]},a dog\n")
+    with pytest.raises(CaptioningError, match=r"home/captions\.txt: .* choose the best epoch"):
+        read(*pair("home"))
+
+
+def test_names_in_remarks_are_escaped_and_need_no_unicode(monkeypatch, capsys):
+    name = "caf\udce9 \u202f\n.jpg"
+    say(f"left out {name}")
+    assert capsys.readouterr().out == "left out caf\\udce9 \\u202f\\n.jpg\n"
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr("sys.stdout", stream)
+    say("left out 写真.jpg, café.jpg")
+    assert stream.buffer.getvalue() == "left out \\u5199\\u771f.jpg, café.jpg\n".encode("cp1252")

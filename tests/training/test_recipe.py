@@ -6,8 +6,8 @@ import pytest
 
 import main
 from captioning.network.config import DecodeConfig
+from captioning.training.config import TrainConfig
 from captioning.training.recipe import ADAPT, SETTINGS, STAGES, Recipe
-from captioning.training.train import TrainConfig
 
 # The fields of the recipe that have settings of their own.
 PARTS = ("decoding", *STAGES, ADAPT)

@@ -16,11 +16,11 @@ from captioning.network.config import ModelConfig
 from captioning.network.decoder import ENCODER_CHANNELS, Decoder
 from captioning.network.model import CaptioningModel
 from captioning.training import reinforce
+from captioning.training.config import TrainConfig
 from captioning.training.reinforce import SelfCritical, sample
 from captioning.training.rewards import naming_rewards
 from captioning.training.train import (
     Optimization,
-    TrainConfig,
     make_optimizer,
     train_one_epoch,
 )
@@ -312,3 +312,11 @@ def test_the_decoder_learns_not_to_name_what_no_reference_names():
     before = share()
     train_one_epoch(network, [batch] * 60, optimization, config, loss)
     assert before > 0.2 > 0.05 > share()
+
+
+def test_a_cost_of_hallucinations_needs_someone_who_counts_them():
+    loss = SelfCritical(CAPTIONS, 4, caption_loss, NEVER)
+    batch = Batch(torch.rand(3, 4, ENCODER_CHANNELS), INPUTS, TARGETS)
+    config = TrainConfig(1, 3, 0.1, samples=2, hallucination=0.5)
+    with pytest.raises(ValueError, match="needs the objects that are unsupported"):
+        loss(Features(), batch, config)

@@ -14,8 +14,8 @@ from captioning.data.dataset import Pixels
 from captioning.data.images import ImageConfig
 from captioning.data.splits import Splits
 from captioning.training import stage_data as module
+from captioning.training.config import TrainConfig
 from captioning.training.stage_data import StageData, scored_by_manner
-from captioning.training.train import TrainConfig
 from tests.data.pictures import draw, save
 
 several = settings(max_examples=100, deadline=None, database=None)

@@ -4,12 +4,14 @@ import pytest
 from torch import nn
 
 import main
+from captioning.data.caption_files import DataError
+from captioning.data.vocab import tokenize
 from captioning.errors import SettingError
 from captioning.network.encoder import Encoder
 from captioning.network.pretrained import PretrainedEncoder
 from captioning.training import starts
 from captioning.training.records import RunFiles
-from captioning.training.starts import first_weights, stage_before
+from captioning.training.starts import first_weights, refuse_phrases, stage_before
 
 
 @pytest.fixture
@@ -52,3 +54,11 @@ def test_an_encoder_with_other_classes_is_refused(monkeypatch):
     monkeypatch.setattr(starts, "pretrained_encoder", lambda *_: other)
     with pytest.raises(SettingError, match=r"its classifier is one of 10 classes, not of ImageNet"):
         first_weights(main.parse_arguments([]))
+
+
+def test_captions_whose_words_are_not_separated_are_refused():
+    flags = main.parse_arguments(["--captions", "mine.csv", "--images", "folder"])
+    with pytest.raises(DataError, match=r"^mine\.csv: the words .* not separated .*; separate the"):
+        refuse_phrases([tokenize("一只狗在草地上奔跑")] * 9, flags)
+    refuse_phrases([tokenize("一 只 狗 在 草地 上 奔跑")] * 9, flags)
+    refuse_phrases([tokenize("एक कुत्ता घास पर दौड़ रहा है")], flags)

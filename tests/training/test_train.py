@@ -19,6 +19,7 @@ from captioning.training.train import (
     interpolate_weights,
     learning_rate_factor,
     make_optimizer,
+    resolve_precision,
     train_one_epoch,
 )
 from tests.training.small import (
@@ -295,6 +296,6 @@ def test_auto_is_bfloat16_only_where_the_processor_computes_in_it(
     monkeypatch, capability, precision
 ):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert replace(CONFIG, precision="auto").resolve_precision("cpu").precision == precision
+    assert resolve_precision(replace(CONFIG, precision="auto"), "cpu").precision == precision
     for chosen in ("float32", "bfloat16"):
-        assert replace(CONFIG, precision=chosen).resolve_precision("cpu").precision == chosen
+        assert resolve_precision(replace(CONFIG, precision=chosen), "cpu").precision == chosen

@@ -1,0 +1,1 @@
+"""Folders of pictures: which ones, captions that survive interruptions, what is written of them."""

@@ -1,0 +1,106 @@
+"""What the command line does with its flags."""
+
+import os
+import sys
+from pathlib import Path
+
+from captioning.batch.flags import Flags
+from captioning.batch.folder import FolderConfig, FolderRun
+from captioning.batch.outputs import require_output
+from captioning.batch.page import fill_page
+from captioning.batch.printing import print_captions, say
+from captioning.batch.sources import Listing, Sources, find
+from captioning.errors import SettingError
+from captioning.inference.captioner import Captioner
+from captioning.network.checkpoint import file_hash
+from captioning.network.shipped import SHIPPED_MODEL
+
+# Those of ``captioning.plots``, which takes its time to import.
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
+_HASH_DIGITS = 12  # of the model's hash in a record: enough to tell it from others
+
+
+def run(flags: Flags) -> bool:
+    """Do what the flags say; returns whether every picture could be captioned.
+
+    Raises CaptioningError where nothing can be captioned at all, OSError where an output cannot be
+    written.
+    """
+    if flags.alt_text:
+        return fill_page(flags.alt_text, flags, _model(flags))
+    sources = find(flags.photos, _listing(flags), lambda: sys.stdin.buffer.read())
+    for problem in sources.problems:
+        say(problem)
+    success = not sources.problems
+    if sources.pictures or sources.content is not None:
+        work = _to_file if flags.output else _to_standard_output
+        success &= work(flags, sources)
+    if left_out := sources.left_out.describe():
+        say(left_out)
+    return success
+
+
+def _listing(flags: Flags) -> Listing:
+    outputs = {flags.output, flags.attention} - {None}
+    paths = {os.path.abspath(path) for path in outputs if path}
+    if flags.output:
+        paths.add(os.path.abspath(FolderConfig(flags.output, "").journal))
+    return Listing(flags.recursive, flags.output is not None, frozenset(paths))
+
+
+def _to_standard_output(flags: Flags, sources: Sources) -> bool:
+    """Print the captions."""
+    pictures, content = sources.pictures, sources.content
+    if flags.attention:
+        count = len(pictures) + (content is not None)
+        if count != 1:
+            raise SettingError(f"--attention draws one photograph, not {count}; name only one")
+        _require_picture(flags.attention)
+        require_output(flags.attention, [*(p.path for p in pictures), _model(flags)])
+    captioner = Captioner.load(_model(flags), flags.device)
+    return print_captions(captioner, pictures, content, flags)
+
+
+def _to_file(flags: Flags, sources: Sources) -> bool:
+    """Write the captions to a file."""
+    assert flags.output is not None
+    if sources.content is not None:
+        raise SettingError("--output keeps pictures by their names: give names, not a picture")
+    model = _model(flags)
+    config = FolderConfig(
+        output=flags.output,
+        model=_model_name(model),
+        changed=flags.changed,
+        sidecar=flags.sidecar,
+        embed=flags.embed,
+        beam=flags.beam,
+        evidence=flags.evidence,
+        maps=flags.maps,
+    )
+    for path in (config.output, config.journal):
+        # Those that were found in folders have suffixes of pictures, which no output has.
+        named = (picture.path for picture in sources.pictures if picture.named)
+        require_output(path, [*named, model])
+    run = FolderRun(config, say)
+    summary = run.run(lambda: Captioner.load(model, flags.device), sources.pictures)
+    say(summary.describe(config.output))
+    return not summary.failed and not summary.kept.failed
+
+
+def _require_picture(path: Path) -> None:
+    """Raise SettingError for a file whose suffix names no kind of picture that can be drawn."""
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        kinds = ", ".join(PICTURE_SUFFIXES)
+        raise SettingError(f"{path}: maps are drawn as {kinds}; name such a file")
+
+
+def _model(flags: Flags) -> Path:
+    return flags.model or SHIPPED_MODEL
+
+
+def _model_name(model: Path) -> str:
+    """What tells a model from others in a record; "" where there is none, as loading says."""
+    try:
+        return file_hash(model)[:_HASH_DIGITS]
+    except OSError:
+        return ""

@@ -1,0 +1,114 @@
+"""Records as the tables of other programs: CSV and Parquet, written whole and at once."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from captioning.errors import CaptioningError, SettingError
+from captioning.files import write_atomically
+
+Record = Mapping[str, Any]
+
+JSON_LINES = ".jsonl"
+CSV_COLUMNS = ("image", "caption", "confidence", "warning", "error")
+_ROWS_AT_ONCE = 1000
+
+
+class MissingPackageError(CaptioningError):
+    """A package that is not installed; the message says how to install it."""
+
+
+def require_table(path: Path) -> None:
+    """Raise SettingError for another suffix, MissingPackageError where Parquet has no writer."""
+    suffix = path.suffix.lower()
+    if suffix != JSON_LINES and suffix not in _WRITERS:
+        raise SettingError(
+            f"{path}: captions are written as .jsonl, .csv or .parquet; name such a file"
+        )
+    if suffix == ".parquet":
+        _pyarrow()
+
+
+def write_table(path: Path, records: Iterable[Record]) -> None:
+    """Write records in the kind of table that the suffix of ``path`` names.
+
+    Raises SettingError and MissingPackageError as ``require_table`` does.
+    """
+    require_table(path)
+    write = _WRITERS[path.suffix.lower()]
+    write_atomically(path, lambda temporary: write(temporary, records))
+
+
+def _write_csv(path: Path, records: Iterable[Record]) -> None:
+    # A byte of a name that is not UTF-8 is written as "\udce9"; the caption readers know that.
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        # A carriage return in a name is not quoted by the writer above.
+        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer.writerow(CSV_COLUMNS)
+        for record in records:
+            # Some programs read a CSV line by line.
+            caption = " ".join(str(record.get("caption") or "").split())
+            others = (record.get(name) for name in CSV_COLUMNS[2:])
+            row = quoting if "\r" in record["file"] else writer
+            row.writerow([record["file"], caption, *others])
+
+
+def _write_parquet(path: Path, records: Iterable[Record]) -> None:
+    pyarrow, parquet = _pyarrow()
+    word = pyarrow.struct(
+        [
+            ("word", pyarrow.string()),
+            ("probability", pyarrow.float64()),
+            ("x", pyarrow.float64()),
+            ("y", pyarrow.float64()),
+        ]
+    )
+    schema = pyarrow.schema(
+        [
+            ("file", pyarrow.string()),
+            ("caption", pyarrow.string()),
+            ("confidence", pyarrow.float64()),
+            ("warning", pyarrow.string()),
+            ("error", pyarrow.string()),
+            ("words", pyarrow.list_(word)),
+        ]
+    )
+    with parquet.ParquetWriter(path, schema) as writer:
+        for rows in _in_parts(records):
+            columns = {name: [_value(row, name) for row in rows] for name in schema.names}
+            writer.write_table(pyarrow.table(columns, schema=schema))
+
+
+def _value(record: Record, name: str) -> Any:
+    value = record.get(name)
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    return value
+
+
+def _in_parts(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Records some at a time: neither all in memory nor each by itself."""
+    remaining = iter(records)
+    while rows := list(islice(remaining, _ROWS_AT_ONCE)):
+        yield rows
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    """The package that writes Parquet, which is not always installed."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingPackageError(
+            "writing Parquet needs pyarrow; install it (pip install pyarrow), or name a .csv"
+        ) from None
+    return pyarrow, parquet
+
+
+_WRITERS: dict[str, Callable[[Path, Iterable[Record]], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+}
