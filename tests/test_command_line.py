@@ -494,6 +494,16 @@ def test_only_drawing_imports_matplotlib(folder, tmp_path, checkpoint_path, argu
     assert done.stdout.splitlines()[1:] == [str(["matplotlib"] if drawing else [])], done.stderr
 
 
+def test_drawing_without_a_home_to_write_to_says_nothing_of_it(folder, tmp_path, checkpoint_path):
+    """matplotlib would tell where it keeps its fonts then, and that this takes a while."""
+    (tmp_path / "home").touch()  # root too cannot write into a file
+    arguments = [folder / "a.png", "--model", checkpoint_path, "--attention", tmp_path / "o.png"]
+    home = str(tmp_path / "home")
+    environment = {"HOME": home, "XDG_CACHE_HOME": home, "XDG_CONFIG_HOME": home}
+    done = run(folder, sys.executable, "-m", "captioning", *arguments, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_package_without_its_model_says_where_it_looked_and_what_to_do(folder, tmp_path):
     shutil.copytree(ROOT / "captioning", tmp_path / "captioning")
     done = run(tmp_path, sys.executable, "-m", "captioning", folder / "a.png", PYTHONPATH="")
