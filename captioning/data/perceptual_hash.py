@@ -7,7 +7,7 @@ right one is brighter (N. Krawetz, "Kind of Like That", hackerfactor.com 2013).
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from captioning.data.caption_files import Photograph
+from captioning.data.caption_rows import count_noun
 from captioning.data.images import ImageError, Source, read_photo
 from captioning.files import write_atomically
 
@@ -100,6 +101,14 @@ def unreadable(folder: Path, photographs: Sequence[Photograph]) -> dict[Path, Im
     keys = [_key(photograph.path) for photograph in photographs]
     _complete(folder, keys, photographs, errors.__setitem__)
     return errors
+
+
+def remark_on(errors: Mapping[Path, ImageError]) -> str:
+    """What to tell people of photographs that were left out because they cannot be read."""
+    first = str(next(iter(errors.values()))).removesuffix(".")
+    return (
+        f"left out {count_noun(len(errors), 'photograph')} that cannot be read, the first: {first}"
+    )
 
 
 def _complete(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.data.caption_files import DataError, Photograph, read_captions
+from captioning.data.perceptual_hash import remark_on, unreadable
 from captioning.data.splits import Splits, split_photographs
 from captioning.evaluation.corpus import require_two_references
 from captioning.evaluation.matching import Ids
@@ -41,13 +42,15 @@ class ScoringData:
         splits = split_photographs(file.photographs)
         split = _choose(flags, splits, file.photographs)
         part = _photographs_of(split, splits, file.photographs)
+        skips = flags.skip_bad and flags.needs_photographs
+        part, unread = _readable(part, flags) if skips else (part, ())
         # Captions of similar length together: under teacher forcing a batch is as long as its
         # longest caption.
         photographs = tuple(sorted(part[: flags.limit], key=_longest_caption))
         if flags.leaves_one_out:
             require_two_references([photograph.captions for photograph in photographs])
         groups, others = read_groups(flags)
-        remarks = (*file.remarks, splits.describe(), *others)
+        remarks = (*file.remarks, *unread, splits.describe(), *others)
         return cls(splits, split, part, photographs, remarks, groups)
 
     @property
@@ -99,6 +102,19 @@ def _photographs_of(
     if not chosen:
         raise DataError(f"the data set has no {name} photographs; choose another --split")
     return chosen
+
+
+def _readable(
+    part: tuple[Photograph, ...], flags: ScoringFlags
+) -> tuple[tuple[Photograph, ...], tuple[str, ...]]:
+    """The photographs without those to be scored that cannot be read, and a remark on these."""
+    errors = unreadable(flags.cache, part[: flags.limit])
+    kept = tuple(photo for photo in part if photo.path not in errors)
+    if not kept:
+        raise DataError(
+            f"none of the photographs can be read; the first: {next(iter(errors.values()))}"
+        )
+    return kept, (remark_on(errors),) if errors else ()
 
 
 def _covered(

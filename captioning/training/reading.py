@@ -16,7 +16,7 @@ from captioning.data.data_sets import (
 )
 from captioning.data.images import ImageError
 from captioning.data.manners import set_manners
-from captioning.data.perceptual_hash import cached_thumbnails, unreadable
+from captioning.data.perceptual_hash import cached_thumbnails, remark_on, unreadable
 from captioning.data.splits import hold_back, split_photographs
 from captioning.data.text_files import read_names, read_paragraphs, read_text_captions
 from captioning.training.flags import TrainingFlags
@@ -108,9 +108,7 @@ def _without_unreadable(
         errors |= found
         kept = [tuple(photo for photo in each if photo.path not in errors) for each in kept]
     if errors:
-        first = str(next(iter(errors.values()))).removesuffix(".")
-        count = count_noun(len(errors), "photograph")
-        say(f"left out {count} that cannot be read, the first: {first}")
+        say(remark_on(errors))
     return kept
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from captioning.data.caption_files import DataError
 from captioning.errors import SettingError
@@ -95,3 +96,26 @@ def test_a_single_reference_cannot_be_left_out(read):
     for flags in ({"four_references": True}, {"against": "human"}):
         with pytest.raises(SettingError, match="at least two"):
             read(sentences=1, **flags)
+
+
+def test_damaged_photographs_are_left_out_on_request(tmp_path):
+    rows = ["image,caption"]
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+        rows.append(f"{name},a dog")
+    (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:40])
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    flags = ScoringFlags(
+        references=tmp_path / "data.csv",
+        images=tmp_path,
+        split="all",
+        skip_bad=True,
+        cache=tmp_path / "cache",
+    )
+    data = ScoringData.read(flags)
+    assert sorted(names(data.photographs)) == sorted(names(data.part)) == ["a.png", "c.png"]
+    assert data.remarks[0].startswith("left out 1 photograph that cannot be read, the first: ")
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match="none of the photographs can be read"):
+        ScoringData.read(flags)
