@@ -128,7 +128,7 @@ def name_hash(name: str) -> str:
 
     A name has one hash whatever its normal form: macOS writes it in another than other systems.
     """
-    content = composed(name).encode("utf-8", "surrogateescape")
+    content = composed(name).encode("utf-8", "surrogatepass")  # not every name is Unicode
     return hashlib.sha256(content).hexdigest()[:12]
 
 
