@@ -128,7 +128,11 @@ def name_hash(name: str) -> str:
 
     A name has one hash whatever its normal form: macOS writes it in another than other systems.
     """
-    content = composed(name).encode("utf-8", "surrogatepass")  # not every name is Unicode
+    whole = composed(name)
+    try:
+        content = whole.encode("utf-8", "surrogateescape")  # the bytes of the name
+    except UnicodeEncodeError:  # half characters that no file's name gives
+        content = whole.encode("utf-8", "surrogatepass")
     return hashlib.sha256(content).hexdigest()[:12]
 
 
