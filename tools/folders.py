@@ -150,6 +150,8 @@ def draw(results: Sequence[dict[str, Any]]) -> Figure:
         memory.plot(done, [sample.megabytes for sample in samples], label=result["name"])
         step = max(1, len(samples) // 40)
         parts = list(zip(samples[::step], samples[step::step], strict=False))
+        # Captions come a batch at a time: between two samples there may be none.
+        parts = [(a, b) for a, b in parts if b.pictures > a.pictures]
         speed.plot(
             [after.pictures for _, after in parts],
             [(b.pictures - a.pictures) / (b.seconds - a.seconds) for a, b in parts],
