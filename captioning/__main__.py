@@ -156,7 +156,7 @@ def caption(flags: Flags) -> int:
         with ending_at_once():  # PyTorch takes a second, which --help need not wait for
             from captioning.batch.command import run
         return 0 if run(flags) else FAILED
-    except BrokenPipeError:
+    except BrokenPipeError:  # an OSError too, but one for ``ending_quietly``
         raise
     except (CaptioningError, OSError) as error:
         print(error, file=sys.stderr)

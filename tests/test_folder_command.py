@@ -122,6 +122,13 @@ def test_a_folder_with_one_photograph_prints_its_name(cli, photos):
     assert out[0].startswith(f"{only}: ")
 
 
+def test_a_model_that_is_missing_is_said_even_where_captions_are(photos, tmp_path, cli, capsys):
+    assert cli(photos, "--output", tmp_path / "c.jsonl")[0] == 0
+    missing = ["--model", str(tmp_path / "typo.pth")]
+    assert main([str(photos), "--output", str(tmp_path / "c.jsonl"), *missing]) == 2
+    assert "typo.pth: there is no such" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -41,11 +41,11 @@ def run(flags: Flags) -> bool:
 
 
 def _listing(flags: Flags) -> Listing:
-    outputs = {flags.output, flags.attention} - {None}
-    paths = {os.path.abspath(path) for path in outputs if path}
+    outputs = [flags.attention, flags.output]
     if flags.output:
-        paths.add(os.path.abspath(FolderConfig(flags.output, "").journal))
-    return Listing(flags.recursive, flags.output is not None, frozenset(paths))
+        outputs.append(FolderConfig(flags.output, "").journal)
+    paths = frozenset(os.path.abspath(path) for path in outputs if path)
+    return Listing(flags.recursive, flags.output is not None, paths)
 
 
 def _to_standard_output(flags: Flags, sources: Sources) -> bool:
@@ -99,8 +99,9 @@ def _model(flags: Flags) -> Path:
 
 
 def _model_name(model: Path) -> str:
-    """What tells a model from others in a record; "" where there is none, as loading says."""
+    """What tells a model from others in a record; raises CheckpointError where there is none."""
     try:
         return file_hash(model)[:_HASH_DIGITS]
     except OSError:
-        return ""
+        Captioner.load(model)  # says what is wrong with the file
+        raise

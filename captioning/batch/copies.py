@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from captioning.batch.metadata import MetadataWriter
@@ -58,12 +57,7 @@ class CaptionCopies:
             self._metadata = self._open.enter_context(MetadataWriter())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def write(self, picture: str, caption: str, before: str = "") -> dict[str, Any]:

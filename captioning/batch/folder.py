@@ -18,8 +18,8 @@ from captioning.batch.tables import JSON_LINES, require_table, write_table
 from captioning.errors import SettingError
 from captioning.inference.captioner import Caption, Captioner, Failure
 from captioning.inference.export import RECORD_VERSION, as_record
+from captioning.inference.read_ahead import READERS
 
-READERS = 2  # threads that decode photographs while the network computes
 JOURNAL_SUFFIX = ".journal"  # after the name of an output that is not JSON lines itself
 
 

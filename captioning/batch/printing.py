@@ -15,8 +15,7 @@ from captioning.data.photo_sources import printable
 from captioning.errors import SettingError
 from captioning.inference.captioner import Caption, Captioner, Failure
 from captioning.inference.export import as_json
-
-READERS = 2  # threads that decode photographs while the network computes
+from captioning.inference.read_ahead import READERS
 
 
 def print_captions(

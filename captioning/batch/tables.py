@@ -1,13 +1,14 @@
 """Records as the tables of other programs: CSV and Parquet, written whole and at once."""
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from captioning.data.image_names import as_utf8
 from captioning.errors import CaptioningError, SettingError
 from captioning.files import write_atomically
+from captioning.inference.export import csv_line
 
 Record = Mapping[str, Any]
 
@@ -42,18 +43,14 @@ def write_table(path: Path, records: Iterable[Record]) -> None:
 
 
 def _write_csv(path: Path, records: Iterable[Record]) -> None:
-    # A byte of a name that is not UTF-8 is written as "\udce9"; the caption readers know that.
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        # A carriage return in a name is not quoted by the writer above.
-        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writerow(CSV_COLUMNS)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(csv_line(CSV_COLUMNS))
         for record in records:
             # Some programs read a CSV line by line.
-            caption = " ".join(str(record.get("caption") or "").split())
+            caption = " ".join((record.get("caption") or "").split())
             others = (record.get(name) for name in CSV_COLUMNS[2:])
-            row = quoting if "\r" in record["file"] else writer
-            row.writerow([record["file"], caption, *others])
+            texts = ("" if value is None else str(value) for value in others)
+            file.write(csv_line([as_utf8(record["file"]), caption, *texts]))
 
 
 def _write_parquet(path: Path, records: Iterable[Record]) -> None:
@@ -84,9 +81,7 @@ def _write_parquet(path: Path, records: Iterable[Record]) -> None:
 
 def _value(record: Record, name: str) -> Any:
     value = record.get(name)
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
-    return value
+    return as_utf8(value) if isinstance(value, str) else value
 
 
 def _in_parts(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -106,7 +106,12 @@ def as_csv(rows: Iterable[tuple[str, str]]) -> str:
         ("image", "caption"),
         *((as_utf8(name), " ".join(text.split())) for name, text in rows),
     ]
-    return "".join(f"{_cell(image)},{_cell(caption)}\n" for image, caption in lines)
+    return "".join(map(csv_line, lines))
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """One line of a CSV."""
+    return ",".join(map(_cell, cells)) + "\n"
 
 
 def _cell(text: str) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+READERS = 2  # threads: enough for two cores, and each may take a gigabyte
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
