@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet50
 
+from captioning.__main__ import main
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import END, SPECIAL_TOKENS, Vocabulary
 from captioning.inference.captioner import Captioner
@@ -147,3 +148,19 @@ def small_disk(tmp_path):
         pytest.skip(f"a small disk needs the right to mount one: {done.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def cli(checkpoint_path, capsys):
+    """Run the command line: exit status, lines of stdout, lines of stderr."""
+
+    def cli(*arguments, model=checkpoint_path):
+        try:
+            status = main([*map(str, arguments), "--model", str(model)])
+        except SystemExit as stop:  # argparse
+            status = stop.code
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return status, captured.out.splitlines(), captured.err.splitlines()
+
+    return cli

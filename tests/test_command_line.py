@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from captioning import __main__ as command_line
-from captioning.__main__ import Flags, main, parse_arguments, program_name, version
+from captioning.__main__ import Flags, parse_arguments, program_name, version
 from captioning.inference.captioner import UNUSUAL_WARNING, Captioner
 from captioning.network.novelty import NoveltyDetector
 
@@ -45,22 +45,6 @@ def folder(tmp_path_factory):
     (folder / "notes.txt").write_text("Neither is this.")
     (folder / "inside").mkdir()
     return folder
-
-
-@pytest.fixture
-def cli(checkpoint_path, capsys):
-    """Run the command line: exit status, lines of stdout, lines of stderr."""
-
-    def cli(*arguments, model=checkpoint_path):
-        try:
-            status = main([*map(str, arguments), "--model", str(model)])
-        except SystemExit as stop:  # argparse
-            status = stop.code
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return status, captured.out.splitlines(), captured.err.splitlines()
-
-    return cli
 
 
 # Captions ---------------------------------------------------------------------------------------

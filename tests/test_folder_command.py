@@ -39,20 +39,6 @@ def photos(tmp_path):
     return folder
 
 
-@pytest.fixture
-def cli(checkpoint_path, capsys):
-    def cli(*arguments):
-        try:
-            status = main([*map(str, arguments), "--model", str(checkpoint_path)])
-        except SystemExit as stop:  # argparse
-            status = stop.code
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return status, captured.out.splitlines(), captured.err.splitlines()
-
-    return cli
-
-
 def read(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
