@@ -42,10 +42,9 @@ FOREIGN = {
         *("captioning.network.fast", "captioning.network.model"),
         *("captioning.network.occlusion", "captioning.network.pretrained"),
         "captioning.network.vocabulary_growth",
-        *("captioning.inference.captioner", "captioning.inference.decode"),
-        *("captioning.inference.evidence", "captioning.inference.torch_engine"),
-        *("captioning.evaluation.agreement", "captioning.evaluation.evaluate"),
-        *("captioning.evaluation.faithfulness", "captioning.evaluation.baselines"),
+        "captioning.inference.torch_engine",
+        *("captioning.evaluation.baselines", "captioning.evaluation.evaluate"),
+        "captioning.evaluation.faithfulness",
         *("captioning.training", "bleu_scorer", "tools"),
     ),
 }

@@ -139,7 +139,7 @@ def bench_evidence(photographs: Sequence[Photograph]) -> list[Ratio]:
     engine, chosen = captioner.engine, photographs[:EXPLAINED]
     pixels = Pixels(chosen, captioner.images)
     images = torch.stack([pixels(index) for index in range(len(chosen))])
-    features = engine.encode(images)  # (B, L, C)
+    features = engine.encode(images.numpy())  # (B, L, C)
     beams = beam_search(engine, features, captioner.vocabulary.tokens(), captioner.decoding)
     captions = [hypotheses[0].tokens for hypotheses in beams]
 
@@ -151,7 +151,7 @@ def bench_evidence(photographs: Sequence[Photograph]) -> list[Ratio]:
         return evidence_maps(engine, features[part], captions[part])
 
     def encode(part: slice) -> object:
-        return engine.encode(images[part])
+        return engine.encode(images[part].numpy())
 
     def caption(evidence: bool) -> Work:
         return each(lambda part: captioner(chosen[part.start].path, evidence=evidence))

@@ -25,6 +25,7 @@ from captioning.evaluation.mosaics import Mosaic, choose_mosaics
 from captioning.evaluation.pointing import Pointed, PointingResults, point
 from captioning.evaluation.uncertainty import spearman
 from captioning.inference.decode import beam_search
+from captioning.inference.engine import Floats
 from captioning.inference.evidence import neighbourhoods
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
@@ -48,7 +49,7 @@ def caption(checkpoint: Checkpoint, engine: TorchEngine, mosaics: list[Mosaic]) 
     for start in tqdm(range(0, len(mosaics), BATCH), unit="batch", disable=None, leave=False):
         part = mosaics[start : start + BATCH]
         pixels = [to_array(mosaic.picture(), checkpoint.images) for mosaic in part]
-        features.append(engine.encode(torch.from_numpy(np.stack(pixels))))
+        features.append(engine.encode(np.stack(pixels)))
         beams = beam_search(
             engine, features[-1], checkpoint.vocabulary.tokens(), checkpoint.decoding
         )
@@ -58,7 +59,7 @@ def caption(checkpoint: Checkpoint, engine: TorchEngine, mosaics: list[Mosaic]) 
 
 def losses(
     engine: TorchEngine, captioned: Captioned, reach: int, competition: float
-) -> list[Tensor]:
+) -> list[Floats]:
     """What each word loses: (T, L) for each caption."""
     hidden = neighbourhoods(math.isqrt(captioned.features.shape[1]), reach)
     parts = [slice(start, start + BATCH) for start in range(0, len(captioned.captions), BATCH)]
@@ -83,23 +84,22 @@ def measure(
         for weight in weights:  # a loss is linear in the weight of the competition
             pairs = list(zip(of_probability, of_score, strict=True))
             maps = [weight * one + (1 - weight) * other for one, other in pairs]
-            maps = [lost - lost.median(dim=1, keepdim=True).values for lost in maps]
+            maps = [lost - np.median(lost, axis=1, keepdims=True) for lost in maps]
             correlations = [
-                spearman(each.numpy(), one.numpy()).mean()
-                for each, one in zip(maps, of_probability, strict=True)
+                spearman(each, one).mean() for each, one in zip(maps, of_probability, strict=True)
             ]
             rows.append((*pointing(checkpoint, captioned, maps), float(np.mean(correlations))))
     return rows
 
 
 def pointing(
-    checkpoint: Checkpoint, captioned: Captioned, maps: Sequence[Tensor]
+    checkpoint: Checkpoint, captioned: Captioned, maps: Sequence[Floats]
 ) -> tuple[float, float]:
     """Mass and peak on the right half."""
     pointed = list[Pointed]()
     for mosaic, tokens, of_words in zip(captioned.mosaics, captioned.captions, maps, strict=True):
         side, words = math.isqrt(of_words.shape[1]), checkpoint.vocabulary.decode(tokens)
-        pointed += point(mosaic, words, of_words.view(-1, side, side).numpy())
+        pointed += point(mosaic, words, of_words.reshape(-1, side, side))
     pairs = 1 + max(mosaic.pair for mosaic in captioned.mosaics)
     results = PointingResults(pairs, len(captioned.mosaics), {"evidence": pointed})
     statistics = results.statistics("evidence")

@@ -20,6 +20,7 @@ from captioning.evaluation.metrics import BleuStatistics, CiderD, bleu_of_sums, 
 from captioning.evaluation.uncertainty import intervals, mean
 from captioning.inference.captioner import Captioner
 from captioning.inference.decode import beam_search
+from captioning.inference.engine import Continuations, Floats, Ids, likeliest
 from captioning.network.config import DecodeConfig
 from captioning.plots import maps_figure, save_figure
 from captioning.training.train import learning_rate_factor
@@ -43,25 +44,30 @@ PROBABILITIES = {  # of the next word after each, the same as in the snippet of 
 class Toy:
     """An engine with a table of how likely each word is after each other one."""
 
-    def encode(self, images: Tensor) -> Tensor:
+    def encode(self, images: Floats) -> Floats:
         """Photographs make no difference to it."""
         return images
 
-    def start(self, features: Tensor) -> None:
+    def mean(self, features: Floats) -> Floats:
+        """The same, without locations."""
+        return features[:, 0]
+
+    def start(self, features: Floats) -> None:
         """No state is needed: the last word decides."""
 
-    def step(self, tokens: Tensor, state: None) -> tuple[Tensor, Tensor, None]:
-        """Log-probabilities (N, V) after tokens (N,), and alphas (N, 1)."""
-        probabilities = torch.zeros(len(tokens), len(WORDS))
+    def step(self, tokens: Ids, state: None, count: int, end: int) -> tuple[Continuations, None]:
+        """What may follow tokens (N,), and alphas (N, 1)."""
+        probabilities = np.full((len(tokens), len(WORDS)), 1e-30, dtype=np.float32)
         for row, token in enumerate(tokens.tolist()):
             for word, probability in PROBABILITIES.get(WORDS[token], {}).items():
                 probabilities[row, WORDS.index(word)] = probability
-        return probabilities.log(), torch.ones(len(tokens), 1), None
+        alphas = np.ones((len(tokens), 1), dtype=np.float32)
+        return likeliest(np.log(probabilities), alphas, count, end), None
 
-    def reorder(self, state: None, index: Tensor) -> None:
+    def reorder(self, state: None, index: Ids) -> None:
         """Nothing to move."""
 
-    def keep(self, state: None, images: Tensor) -> None:
+    def keep(self, state: None, images: Ids) -> None:
         """Nothing to drop."""
 
 
@@ -123,7 +129,7 @@ def attention() -> Figure:
 def kept(beam: int, words: int) -> set[tuple[str, ...]]:
     """The prefixes of ``words`` words that a search with this beam width keeps."""
     settings = DecodeConfig(beam=beam, max_words=words)
-    (hypotheses,) = beam_search(Toy(), torch.zeros(1, 1, 1), TOKENS, settings)
+    (hypotheses,) = beam_search(Toy(), np.zeros((1, 1, 1), dtype=np.float32), TOKENS, settings)
     return {tuple(WORDS[token] for token in each.tokens) for each in hypotheses}
 
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from captioning.evaluation.uncertainty import Statistic, ratio, spearman
 from captioning.inference.decode import Hypothesis
+from captioning.inference.engine import Features, OccludingEngine
 from captioning.inference.evidence import evidence_maps, neighbourhoods
-from captioning.inference.torch_engine import TorchEngine
 
 PHOTOGRAPHS = 200  # enough for a narrow interval
 
@@ -45,7 +44,7 @@ class EvidenceProbe:
     ``maps`` has the evidence (T, h, w) of each photograph's best caption.
     """
 
-    engine: TorchEngine
+    engine: OccludingEngine
     photographs: int = PHOTOGRAPHS
     maps: list[NDArray[np.float32]] = field(default_factory=list)
     _words: list[int] = field(default_factory=list)
@@ -53,7 +52,7 @@ class EvidenceProbe:
         default_factory=lambda: {"evidence": [], "attention": []}
     )
 
-    def __call__(self, features: Tensor, beams: Sequence[Sequence[Hypothesis]]) -> None:
+    def __call__(self, features: Features, beams: Sequence[Sequence[Hypothesis]]) -> None:
         """Measure the best captions of features (B, L, C)."""
         best = [hypotheses[0] for hypotheses in beams]
         captions = [one.tokens for one in best]
@@ -65,7 +64,7 @@ class EvidenceProbe:
         hidden = neighbourhoods(math.isqrt(features.shape[1]))
         occlusion = self.engine.occlude(features[:count], captions[:count], hidden)
         for lost, caption, evidence in zip(occlusion, best, maps, strict=False):
-            self._compare(lost.numpy(), caption, evidence)
+            self._compare(lost, caption, evidence)
 
     def results(self) -> AgreementResults:
         """The agreement of the photographs so far."""
@@ -75,7 +74,7 @@ class EvidenceProbe:
         self, lost: NDArray[np.float32], caption: Hypothesis, evidence: NDArray[np.float32]
     ) -> None:
         """Add one photograph, of which ``lost`` (T, L) are the occlusion maps."""
-        maps = {"evidence": evidence.reshape(lost.shape), "attention": caption.alphas.numpy()}
+        maps = {"evidence": evidence.reshape(lost.shape), "attention": caption.alphas}
         self._words.append(len(lost))
         for name, values in maps.items():
             self._correlations[name].append(float(spearman(values, lost).sum()))

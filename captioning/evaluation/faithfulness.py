@@ -12,6 +12,7 @@ of Jain and Wallace (2019), "Attention is not Explanation", and DeYoung et al. (
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -19,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from captioning.data.vocab import PAD
 from captioning.evaluation.erasure import ErasureResults, WordDrop
 from captioning.inference.decode import Hypothesis
+from captioning.inference.engine import Floats
 from captioning.network.decoder import Decoder
 from captioning.network.occlusion import drops, follow
 
@@ -91,6 +93,7 @@ def _word_drops(photographs: Tensor, drops: Tensor, random_drops: Tensor) -> lis
     return [WordDrop(*row) for row in zip(*columns, strict=True)]
 
 
-def _entropy(alphas: Tensor) -> Tensor:
+def _entropy(alphas: Floats) -> Floats:
     """The entropy of each word's attention in nats: (T, L) to (T,)."""
-    return -(alphas * alphas.clamp(min=1e-12).log()).sum(dim=-1)
+    entropy: Floats = -(alphas * np.log(np.maximum(alphas, 1e-12))).sum(axis=-1)
+    return entropy

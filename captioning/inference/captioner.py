@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,7 +25,7 @@ from captioning.data.images import (
 from captioning.data.vocab import Vocabulary, detokenize
 from captioning.errors import SettingError
 from captioning.inference.decode import Hypothesis, beam_search
-from captioning.inference.engine import Engine
+from captioning.inference.engine import Engine, Features
 from captioning.inference.evidence import evidence_maps, require_occlusion
 from captioning.inference.read_ahead import read_ahead
 from captioning.inference.torch_engine import TorchEngine, resolve_device
@@ -152,13 +151,7 @@ def as_sentence(text: str) -> str:
 
 def _probability(hypothesis: Hypothesis) -> float:
     """The probability of a whole caption, its end included."""
-    return float(hypothesis.log_probabilities.sum().exp())
-
-
-def _means(features: torch.Tensor) -> NDArray[np.float32]:
-    """The mean over locations of features (B, L, C): (B, C)."""
-    means: NDArray[np.float32] = features.float().mean(dim=1).cpu().numpy()
-    return means
+    return float(np.exp(hypothesis.log_probabilities.sum()))
 
 
 class Captioner:
@@ -263,7 +256,7 @@ class Captioner:
         """
         require_occlusion(self.engine)
         pixels = self._load(photo, _Settings(self.decoding, evidence=True)).pixels
-        features = self.engine.encode(torch.from_numpy(pixels).unsqueeze(0))  # (1, L, C)
+        features = self.engine.encode(pixels[None])  # (1, L, C)
         tokens = self.vocabulary.encode(caption.words)
         return replace(caption, evidence=evidence_maps(self.engine, features, [tokens])[0])
 
@@ -275,7 +268,7 @@ class Captioner:
         starts = range(0, len(photos), batch_size)
         batches = (photos[start : start + batch_size] for start in starts)
         pixels = (np.stack([load_image(one, self.images) for one in batch]) for batch in batches)
-        return np.concatenate([_means(self.engine.encode(torch.from_numpy(x))) for x in pixels])
+        return np.concatenate([self.engine.mean(self.engine.encode(each)) for each in pixels])
 
     def _settings(
         self, beam: int | None, length_penalty: float | None, evidence: bool
@@ -302,7 +295,7 @@ class Captioner:
         if not photos:
             return []
         pixels = np.stack([photo.pixels for photo in photos])
-        features = self.engine.encode(torch.from_numpy(pixels))  # (B, L, C)
+        features = self.engine.encode(pixels)  # (B, L, C)
         results = beam_search(self.engine, features, self.vocabulary.tokens(), settings.decoding)
         captions = [
             replace(self._to_caption(photo.name, found), novelty=novelty, remark=photo.remark)
@@ -315,26 +308,26 @@ class Captioner:
         maps = evidence_maps(self.engine, features, [best.tokens for best, *_ in results])
         return [replace(one, evidence=of) for one, of in zip(captions, maps, strict=True)]
 
-    def _novelties(self, features: torch.Tensor) -> list[float] | list[None]:
+    def _novelties(self, features: Features) -> list[float] | list[None]:
         """How unlike the training photographs each is, by its features (B, L, C)."""
         if self.novelty is None:
             return [None] * len(features)
-        distances = self.novelty.distance(_means(features))
+        distances = self.novelty.distance(self.engine.mean(features))
         shares: list[float] = self.novelty.percentile(distances).tolist()
         return shares
 
     def _to_caption(self, source: str, hypotheses: list[Hypothesis]) -> Caption:
         best, *others = hypotheses
         words = self.vocabulary.decode(best.tokens)
-        probabilities = best.log_probabilities[: len(words)].exp()
+        probabilities = np.exp(best.log_probabilities[: len(words)])
         return Caption(
             source=source,
             text=detokenize(words),
             words=tuple(words),
-            attention=best.maps().numpy(),  # (T, h, w)
+            attention=best.maps(),  # (T, h, w)
             probabilities=tuple(probabilities.tolist()),
             probability=_probability(best),
-            confidence=float(best.log_probabilities.mean().exp()),
+            confidence=float(np.exp(best.log_probabilities.mean())),
             score=best.score,
             alternatives=tuple(
                 Alternative(self._text(other), other.score, _probability(other)) for other in others

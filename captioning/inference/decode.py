@@ -1,17 +1,18 @@
 """Batched beam search over any engine.
 
-Dimensions: B photographs, K beams each, T words, L locations, V vocabulary.
+Dimensions: B photographs, K beams each, H hypotheses each before a step (1, then K), k
+continuations of a hypothesis, T words, L locations.
 """
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from captioning.data.vocab import Tokens
-from captioning.inference.engine import Engine
+from captioning.inference.engine import Continuations, Engine, Features, Floats, Ids
 from captioning.network.config import DecodeConfig
 
 _KEPT_SHARE = 0.9  # of the photographs: the search drops the others once so few go on
@@ -27,36 +28,42 @@ class Hypothesis(NamedTuple):
 
     tokens: list[int]
     score: float
-    log_probabilities: Tensor
-    alphas: Tensor
+    log_probabilities: Floats
+    alphas: Floats
 
-    def maps(self) -> Tensor:
+    def maps(self) -> Floats:
         """The attention as maps (T, h, w): photographs are squares to the network."""
         side = math.isqrt(self.alphas.shape[-1])
-        return self.alphas.view(-1, side, side)
+        return self.alphas.reshape(-1, side, side)
 
 
 class _Beams(NamedTuple):
     """B * K hypotheses, those of a photograph next to each other, best first; B at the start."""
 
-    total: Tensor  # (B, K), the log-probabilities less the penalties; -inf for a beam not in use
-    lengths: Tensor  # (B, K), words with <end>
-    ended: Tensor  # (B, K)
-    words: Tensor  # (B, K, T), the tokens so far
+    total: Floats  # (B, K), the log-probabilities less the penalties; -inf for a beam not in use
+    lengths: Floats  # (B, K), words with <end>
+    ended: NDArray[np.bool_]  # (B, K)
+    words: Ids  # (B, K, T), the tokens so far
+
+
+class _Candidates(NamedTuple):
+    """What may follow each hypothesis; -inf where it may not."""
+
+    tokens: Ids  # (B, H, k)
+    log_probabilities: Floats  # (B, H, k)
 
 
 class _Extension(NamedTuple):
     """One token for every hypothesis; followed backwards, extensions spell the captions."""
 
-    parents: Tensor  # (B, K), the index among its photograph's of the hypothesis it extends
-    tokens: Tensor  # (B, K)
-    log_probabilities: Tensor  # (B, K), of each token
-    alphas: Tensor  # (B, hypotheses before, L), in the order of the parents' indices
+    parents: Ids  # (B, K), the index among its photograph's of the hypothesis it extends
+    tokens: Ids  # (B, K)
+    log_probabilities: Floats  # (B, K), of each token
+    alphas: Floats  # (B, H, L), in the order of the parents' indices
 
 
-@torch.inference_mode()
 def beam_search(
-    engine: Engine, features: Tensor, tokens: Tokens, config: DecodeConfig
+    engine: Engine, features: Features, tokens: Tokens, config: DecodeConfig
 ) -> list[list[Hypothesis]]:
     """Caption B photographs at once: for each, up to K hypotheses, best first.
 
@@ -70,142 +77,158 @@ def beam_search(
     state = engine.start(features)
     beams = _first_beams(len(features))
     history: list[_Extension] = []
-    images = torch.arange(len(features))  # those still searched
-    last = torch.full((len(features),), tokens.start)
+    images = np.arange(len(features))  # those still searched
+    last = np.full(len(features), tokens.start, dtype=np.int64)
     for position in range(config.max_words + 1):
-        log_probabilities, alphas, state = engine.step(last, state)
-        allowed = _forbid(log_probabilities.cpu(), tokens, position, config.max_words)
+        count = _enough(tokens, position, config)
+        following, state = engine.step(last, state, count, tokens.end)
         width = beams.total.shape[1]  # before the extension
-        beams, extension = _extend(beams, allowed, alphas.cpu(), tokens, config)
+        candidates = _candidates(following, beams, tokens, position == config.max_words)
+        beams, extension = _extend(beams, candidates, following.alphas, tokens, config)
         history.append(extension)
-        ended = beams.ended.all(dim=1)  # (B,)
-        going = (~ended).nonzero().flatten()
+        ended: NDArray[np.bool_] = np.all(beams.ended, axis=1)  # (B,)
+        going = np.flatnonzero(~ended)
         if not len(going):
             break
         if config.beam > 1:
-            offsets = torch.arange(len(ended)).unsqueeze(1) * width
-            state = engine.reorder(state, (extension.parents + offsets).flatten())
+            offsets = np.arange(len(ended))[:, None] * width
+            state = engine.reorder(state, (extension.parents + offsets).ravel())
         last = extension.tokens
         # Captions differ in length: to go on with the unfinished alone halves the work. To drop the
         # finished ones costs a copy, so it waits until there are several.
         if len(going) <= _KEPT_SHARE * len(ended):
-            over = ended.nonzero().flatten()
+            over = np.flatnonzero(ended)
             captions = _collect(_select(beams, over), [_select(e, over) for e in history], config)
             finished |= zip(images[over].tolist(), captions, strict=True)
             beams, history = _select(beams, going), [_select(e, going) for e in history]
             images, last = images[going], last[going]
             state = engine.keep(state, going)
-        last = last.flatten()
+        last = last.ravel()
     finished |= zip(images.tolist(), _collect(beams, history, config), strict=True)
     return [finished[image] for image in range(len(features))]
+
+
+def _enough(tokens: Tokens, position: int, config: DecodeConfig) -> int:
+    """How many continuations of each hypothesis hold the K best of those that are allowed.
+
+    A hypothesis extends to K others at most. All that the likeliest tokens can lose to are those
+    that may not follow, and those that lose a penalty: of each word that was written, one.
+    """
+    penalized = position if config.repetition_penalty else 0
+    return config.beam + len(tokens.never) + 1 + penalized
 
 
 def _first_beams(count: int) -> _Beams:
     """One empty hypothesis per photograph."""
     return _Beams(
-        total=torch.zeros(count, 1),
-        lengths=torch.zeros(count, 1),
-        ended=torch.zeros(count, 1, dtype=torch.bool),
-        words=torch.zeros(count, 1, 0, dtype=torch.long),
+        total=np.zeros((count, 1), dtype=np.float32),
+        lengths=np.zeros((count, 1), dtype=np.float32),
+        ended=np.zeros((count, 1), dtype=bool),
+        words=np.zeros((count, 1, 0), dtype=np.int64),
     )
 
 
-def _forbid(log_probabilities: Tensor, tokens: Tokens, position: int, max_words: int) -> Tensor:
-    """Log-probabilities (B * K, V) with what may not come next, and nothing else, at -inf."""
-    # Without the clamp a hypothesis is lost when the model calls all that may follow impossible.
-    allowed = log_probabilities.clamp(min=_LOWEST)
-    if position == max_words:
-        only_end = torch.full_like(allowed, -torch.inf)
-        only_end[:, tokens.end] = allowed[:, tokens.end]
-        return only_end
-    for token in tokens.never if position else (*tokens.never, tokens.end):
-        allowed[:, token] = -torch.inf
-    return allowed
+def _candidates(
+    following: Continuations, beams: _Beams, tokens: Tokens, is_last: bool
+) -> _Candidates:
+    """What may follow each hypothesis: with what may not come next, and nothing else, at -inf."""
+    shape = (*beams.total.shape, following.tokens.shape[-1])  # (B, H, k)
+    chosen = following.tokens.reshape(shape).copy()
+    # Without a lowest value a hypothesis is lost when the model calls all that may follow
+    # impossible.
+    log_probabilities = np.maximum(following.log_probabilities.reshape(shape), _LOWEST)
+    is_first = not beams.words.shape[-1]
+    forbidden = (*tokens.never, tokens.end) if is_first else tokens.never
+    log_probabilities[np.isin(chosen, forbidden)] = -np.inf
+    only_end = np.ones_like(beams.ended) if is_last else beams.ended
+    chosen[only_end], log_probabilities[only_end] = tokens.end, -np.inf
+    end = np.maximum(following.end.reshape(beams.total.shape), _LOWEST)
+    # A hypothesis that has ended stays as it is: all that may follow is <end>, at no cost.
+    log_probabilities[only_end, 0] = np.where(beams.ended, 0, end)[only_end]
+    return _Candidates(chosen, log_probabilities)
 
 
 def _extend(
-    beams: _Beams, log_probabilities: Tensor, alphas: Tensor, tokens: Tokens, config: DecodeConfig
+    beams: _Beams, candidates: _Candidates, alphas: Floats, tokens: Tokens, config: DecodeConfig
 ) -> tuple[_Beams, _Extension]:
-    """Extend each hypothesis by each token and keep the best K, or all while they are fewer."""
-    count, hypotheses = beams.total.shape
-    vocabulary = log_probabilities.shape[-1]
-    following = log_probabilities.view(count, hypotheses, vocabulary)
-    if beams.ended.any():
-        # A hypothesis that has ended stays as it is: all that may follow is <end>, at no cost.
-        free_end = torch.full((vocabulary,), -torch.inf)
-        free_end[tokens.end] = 0.0
-        following = torch.where(beams.ended.unsqueeze(-1), free_end, following)
-    lengths = beams.lengths + ~beams.ended  # (B, K)
-    totals = beams.total.unsqueeze(-1) + following  # (B, K, V)
+    """Extend each hypothesis by each candidate and keep the best K, or all while they are fewer."""
+    count, hypotheses, continuations = candidates.tokens.shape
+    lengths = beams.lengths + ~beams.ended  # (B, H)
+    totals = beams.total[..., None] + candidates.log_probabilities  # (B, H, k)
     if config.repetition_penalty:
-        totals = _penalize_repetition(totals, beams.words, tokens, config.repetition_penalty)
+        totals -= config.repetition_penalty * _repetitions(candidates.tokens, beams.words, tokens)
     penalty = config.length_penalty
-    ranks = totals / (lengths**penalty).unsqueeze(-1) if penalty else totals
-    kept = min(config.beam, hypotheses * vocabulary)
-    best = ranks.flatten(1).topk(kept, dim=1).indices  # (B, K)
-    parents, chosen = best // vocabulary, best % vocabulary
-    total = totals.flatten(1).gather(1, best)
+    ranks = totals / (lengths**penalty)[..., None] if penalty else totals
+    kept = min(config.beam, hypotheses * continuations)
+    best = np.argsort(-ranks.reshape(count, -1), axis=1, kind="stable")[:, :kept]  # (B, K)
+    parents = best // continuations
+    total: Floats = _chosen(totals, best)
+    chosen: Ids = _chosen(candidates.tokens, best)
+    new: Floats = _chosen(candidates.log_probabilities, best)
+    words = np.take_along_axis(beams.words, parents[..., None], axis=1)  # (B, K, T)
     extended = _Beams(
         total,
-        lengths.gather(1, parents),
+        _chosen(lengths, parents),
         # A beam for which no hypothesis was possible has nothing more to say either.
-        ended=(chosen == tokens.end) | total.isneginf(),
-        words=torch.cat([_of_parents(beams.words, parents), chosen.unsqueeze(-1)], dim=-1),
+        ended=(chosen == tokens.end) | np.isneginf(total),
+        words=np.concatenate([words, chosen[..., None]], axis=-1),
     )
-    new = following.flatten(1).gather(1, best)
-    return extended, _Extension(parents, chosen, new, alphas.view(count, hypotheses, -1))
+    return extended, _Extension(parents, chosen, new, alphas.reshape(count, hypotheses, -1))
 
 
-def _penalize_repetition(totals: Tensor, words: Tensor, tokens: Tokens, penalty: float) -> Tensor:
-    """Totals (B, K, V), less the penalty for each time that a token is among words (B, K, T).
+def _chosen(values: NDArray[Any], index: Ids) -> NDArray[Any]:
+    """The values (B, ...) of each photograph with these numbers (B, K): (B, K)."""
+    return np.take_along_axis(values.reshape(len(values), -1), index, axis=1)
 
-    What is ``repeatable`` costs nothing, and neither does ``<end>``.
+
+def _repetitions(chosen: Ids, words: Ids, tokens: Tokens) -> Floats:
+    """How often each of ``chosen`` (B, H, k) is among the words (B, H, T) already: (B, H, k).
+
+    0 for what is ``repeatable``, and for ``<end>``.
     """
-    costs = torch.full(totals.shape[-1:], penalty)
-    costs[[*tokens.repeatable, tokens.end]] = 0.0
-    return totals.scatter_add(-1, words, -costs[words])
-
-
-def _of_parents(words: Tensor, parents: Tensor) -> Tensor:
-    """The words (B, K, T) that the parents (B, K'), of hypotheses before, have: (B, K', T)."""
-    return words.gather(1, parents.unsqueeze(-1).expand(-1, -1, words.shape[-1]))
+    times: Floats = (chosen[..., None] == words[:, :, None, :]).sum(axis=-1, dtype=np.float32)
+    times[np.isin(chosen, (*tokens.repeatable, tokens.end))] = 0
+    return times
 
 
 _Parts = TypeVar("_Parts", _Beams, _Extension)
 
 
-def _select(parts: _Parts, images: Tensor | int) -> _Parts:
+def _select(parts: _Parts, images: Ids | int) -> _Parts:
     """The rows of some photographs, by their indices in the batch."""
-    return type(parts)(*(part[images] for part in parts))
+    return type(parts)(*(cast(Any, part[images]) for part in parts))
 
 
 def _collect(
     beams: _Beams, history: Sequence[_Extension], config: DecodeConfig
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each photograph, best first, by following the extensions backwards."""
-    current = torch.arange(beams.total.shape[1]).expand_as(beams.total)  # (B, K)
-    rows = torch.arange(len(beams.total)).unsqueeze(1)
+    count, width = beams.total.shape
+    current = np.broadcast_to(np.arange(width), (count, width))  # (B, K)
+    rows = np.arange(count)[:, None]
     backwards = []
     for extension in reversed(history):
-        parents = extension.parents.gather(1, current)
-        tokens = extension.tokens.gather(1, current)
-        new = extension.log_probabilities.gather(1, current)
+        parents = extension.parents[rows, current]
+        tokens = extension.tokens[rows, current]
+        new = extension.log_probabilities[rows, current]
         backwards.append((tokens, new, extension.alphas[rows, parents]))
         current = parents
     # (B, K, T), (B, K, T), (B, K, T, L)
-    parts = [torch.stack(part[::-1], dim=2) for part in zip(*backwards, strict=True)]
+    parts = [np.stack(part[::-1], axis=2) for part in zip(*backwards, strict=True)]
     return [
         _hypotheses(_select(beams, image), [part[image] for part in parts], config.length_penalty)
-        for image in range(len(beams.total))
+        for image in range(count)
     ]
 
 
-def _hypotheses(beams: _Beams, parts: Sequence[Tensor], length_penalty: float) -> list[Hypothesis]:
+def _hypotheses(
+    beams: _Beams, parts: Sequence[NDArray[np.generic]], length_penalty: float
+) -> list[Hypothesis]:
     """The hypotheses of one photograph, best first; its beams are (K,), its parts (K, T, ...)."""
     hypotheses = []
-    rows = zip(beams.total.tolist(), beams.lengths.int().tolist(), *parts, strict=True)
+    rows = zip(beams.total.tolist(), beams.lengths.astype(int).tolist(), *parts, strict=True)
     for total, length, tokens, log_probabilities, alphas in rows:
-        if total == -torch.inf:
+        if total == -np.inf:
             continue
         hypotheses.append(
             Hypothesis(

@@ -1,36 +1,66 @@
-"""What runs a trained network: the calls that captioning needs."""
+"""What runs a trained network: the calls that captioning needs.
 
-from __future__ import annotations
+Dimensions: B photographs, K hypotheses each, N = B * K of all, T words, L locations, C encoder
+channels, M ways to hide locations, V vocabulary.
+"""
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-if TYPE_CHECKING:  # an engine of another kind needs no torch to be one
-    from collections.abc import Sequence
+import numpy as np
+from numpy.typing import NDArray
 
-    from torch import Tensor
+Floats: TypeAlias = NDArray[np.float32]
+Ids: TypeAlias = NDArray[np.int64]
+# (B, L, C), of the engine that made them and on its device: an array, or a tensor. They have a
+# shape and a length, and can be sliced by photographs.
+Features: TypeAlias = Any
+
+
+class Continuations(NamedTuple):
+    """What may follow each of N hypotheses: the k likeliest tokens, and the end.
+
+    Never all V: the search needs few, and on a GPU all of them would have to cross over.
+    """
+
+    tokens: Ids  # (N, k), the likeliest first
+    log_probabilities: Floats  # (N, k), natural logarithms
+    end: Floats  # (N,), the log-probability of the end
+    alphas: Floats  # (N, L), where the network looks for the next token
+
+
+def likeliest(log_probabilities: Floats, alphas: Floats, count: int, end: int) -> Continuations:
+    """The ``count`` likeliest of log-probabilities (N, V), for an engine that has all of them."""
+    kept = min(count, log_probabilities.shape[1])
+    best = np.argsort(-log_probabilities, axis=1, kind="stable")[:, :kept]  # (N, k)
+    values = np.take_along_axis(log_probabilities, best, axis=1)
+    return Continuations(best, values, log_probabilities[:, end], alphas)
 
 
 class Engine(Protocol):
-    """Runs a captioning network on B photographs with K beams each, at the start with one.
+    """Runs a captioning network on B photographs with K hypotheses each, at the start with one.
 
-    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C). ``start`` begins one beam per
-    photograph. ``step`` reads the next token of each beam (B * K,) and returns natural
-    log-probabilities of the one after it (B * K, V), alphas (B * K, L) and the new state.
-    ``reorder`` makes beams of which beam i has the state of beam ``index[i]``: the photographs stay
-    in order and have equally many beams, but not always as many as before. ``keep`` goes on with
-    some photographs alone: ``images`` are their indices in the batch. Only the engine knows what a
-    state holds.
+    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C), and ``mean`` gives their mean over
+    locations (B, C). ``start`` begins one hypothesis per photograph. ``step`` reads the next token
+    of each hypothesis (N,) and returns the ``count`` likeliest continuations, or all V where those
+    are fewer, with the log-probability of the token ``end``; and the new state. ``reorder`` makes
+    hypotheses of which hypothesis i has the state of hypothesis ``index[i]``: the photographs stay
+    in order and have equally many, but not always as many as before. ``keep`` goes on with some
+    photographs alone: ``images`` are their indices in the batch. Only the engine knows what a state
+    holds. Threads may share an engine.
     """
 
-    def encode(self, images: Tensor) -> Tensor: ...
+    def encode(self, images: Floats) -> Features: ...
 
-    def start(self, features: Tensor) -> Any: ...
+    def mean(self, features: Features) -> Floats: ...
 
-    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Tensor, Any]: ...
+    def start(self, features: Features) -> Any: ...
 
-    def reorder(self, state: Any, index: Tensor) -> Any: ...
+    def step(self, tokens: Ids, state: Any, count: int, end: int) -> tuple[Continuations, Any]: ...
 
-    def keep(self, state: Any, images: Tensor) -> Any: ...
+    def reorder(self, state: Any, index: Ids) -> Any: ...
+
+    def keep(self, state: Any, images: Ids) -> Any: ...
 
 
 @runtime_checkable
@@ -45,8 +75,8 @@ class OccludingEngine(Engine, Protocol):
 
     def occlude(
         self,
-        features: Tensor,
+        features: Features,
         captions: Sequence[Sequence[int]],
-        hidden: Tensor,
+        hidden: NDArray[np.bool_],
         competition: float = 1.0,
-    ) -> list[Tensor]: ...
+    ) -> list[Floats]: ...

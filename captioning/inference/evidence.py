@@ -15,12 +15,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from captioning.errors import SettingError
-from captioning.inference.engine import Engine, OccludingEngine
+from captioning.inference.engine import Engine, Features, Floats, OccludingEngine
 
 # Neighbours of a location that are hidden with it, in each direction. Features of neighbours
 # overlap: without one alone, its neighbours still show most of what it showed.
@@ -39,8 +37,8 @@ def require_occlusion(engine: Engine) -> OccludingEngine:
 
 
 def evidence_maps(
-    engine: Engine, features: Tensor, captions: Sequence[Sequence[int]]
-) -> list[NDArray[np.float32]]:
+    engine: Engine, features: Features, captions: Sequence[Sequence[int]]
+) -> list[Floats]:
     """The evidence for the words of B captions: for each caption maps (T, h, w).
 
     Features (B, L, C) come from the engine, captions are word ids without ``<end>``. A map has, for
@@ -53,19 +51,22 @@ def evidence_maps(
     side = math.isqrt(locations)  # photographs are squares to the network
     hidden = neighbourhoods(side)
     lost = require_occlusion(engine).occlude(features, captions, hidden, COMPETITION)
-    return [_relative(each).view(-1, side, side).float().numpy() for each in lost]
+    return [_relative(each).reshape(-1, side, side) for each in lost]
 
 
-def _relative(lost: Tensor) -> Tensor:
+def _relative(lost: Floats) -> Floats:
     """Losses (T, L) above their median: to hide anything at all costs most words a little."""
-    return lost - lost.median(dim=1, keepdim=True).values
+    middle = (lost.shape[1] - 1) // 2  # of an even number, the lower of the two in the middle
+    relative: Floats = lost - np.sort(lost, axis=1)[:, middle : middle + 1]
+    return relative
 
 
-def neighbourhoods(side: int, reach: int = REACH) -> Tensor:
+def neighbourhoods(side: int, reach: int = REACH) -> NDArray[np.bool_]:
     """Each location of a square grid together with its neighbours: a mask (L, L)."""
     if side < 2 * reach + 2:  # the neighbours of the middle would be everything
         reach = 0
-    position = torch.arange(side)
-    distance = (position[:, None] - position[None, :]).abs()  # (side, side), of rows or columns
+    position = np.arange(side)
+    distance = np.abs(position[:, None] - position[None, :])  # (side, side), of rows or columns
     near = distance <= reach
-    return (near[:, None, :, None] & near[None, :, None, :]).reshape(side**2, side**2)
+    mask: NDArray[np.bool_] = near[:, None, :, None] & near[None, :, None, :]
+    return mask.reshape(side**2, side**2)

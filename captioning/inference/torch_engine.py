@@ -1,18 +1,21 @@
 """The engine that runs the network in PyTorch.
 
-Dimensions: B photographs, K beams each, N captions, T steps, L locations, C encoder channels,
+Dimensions: B photographs, K hypotheses each, N captions, T steps, L locations, C encoder channels,
 V vocabulary.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from captioning.data.vocab import PAD
 from captioning.errors import SettingError
+from captioning.inference.engine import Continuations, Floats, Ids
 from captioning.network.decoder import Decoder, Memory, State
 from captioning.network.fast import fold_batch_norm, to_half_precision
 from captioning.network.model import CaptioningModel
@@ -67,11 +70,16 @@ class TorchEngine:
         return self._reference_decoder
 
     @torch.inference_mode()
-    def encode(self, images: Tensor) -> Tensor:
+    def encode(self, images: Floats | Tensor) -> Tensor:
         """Pixels (B, 3, H, W) to features (B, L, C)."""
         chunk = CPU_CHUNK if self.device.type == "cpu" else max(1, len(images))
-        chunks = torch.split(images.to(self.device), chunk)
+        chunks = torch.split(torch.as_tensor(images).to(self.device), chunk)
         return torch.cat([self.encoder(pixels) for pixels in chunks])
+
+    @torch.inference_mode()
+    def mean(self, features: Tensor) -> Floats:
+        """The mean over locations of features (B, L, C): (B, C)."""
+        return _array(features.float().mean(dim=1))
 
     @torch.inference_mode()
     def start(self, features: Tensor) -> TorchState:
@@ -80,35 +88,39 @@ class TorchEngine:
         return TorchState(*self.decoder.start(features))
 
     @torch.inference_mode()
-    def step(self, tokens: Tensor, state: TorchState) -> tuple[Tensor, Tensor, TorchState]:
-        """Read tokens (B * K,): log-probabilities (B * K, V), alphas (B * K, L), new state."""
-        tokens = tokens.to(self.device)
-        output, alphas, new = self.decoder.step(tokens, state.memory, state.state)
+    def step(
+        self, tokens: Ids, state: TorchState, count: int, end: int
+    ) -> tuple[Continuations, TorchState]:
+        """Read tokens (B * K,): the ``count`` likeliest continuations, and the new state."""
+        read = torch.from_numpy(tokens).to(self.device)
+        output, alphas, new = self.decoder.step(read, state.memory, state.state)
         logits = self.decoder.logits(output, state.memory.nouns)
-        log_probabilities = torch.log_softmax(logits.float(), dim=-1)
-        return log_probabilities, alphas, TorchState(state.memory, new)
+        log_probabilities = torch.log_softmax(logits.float(), dim=-1)  # (B * K, V)
+        best = log_probabilities.topk(min(count, log_probabilities.shape[-1]), dim=-1)
+        parts = (best.indices, best.values, log_probabilities[:, end], alphas.float())
+        return Continuations(*map(_array, parts)), TorchState(state.memory, new)
 
     @torch.inference_mode()
-    def reorder(self, state: TorchState, index: Tensor) -> TorchState:
-        """Make beams of which beam i has the state of beam ``index[i]``."""
-        index = index.to(self.device)
-        return TorchState(state.memory, State(*(part[index] for part in state.state)))
+    def reorder(self, state: TorchState, index: Ids) -> TorchState:
+        """Make hypotheses of which hypothesis i has the state of hypothesis ``index[i]``."""
+        chosen = torch.from_numpy(index).to(self.device)
+        return TorchState(state.memory, State(*(part[chosen] for part in state.state)))
 
     @torch.inference_mode()
-    def keep(self, state: TorchState, images: Tensor) -> TorchState:
+    def keep(self, state: TorchState, images: Ids) -> TorchState:
         """Go on with the photographs ``images`` alone."""
-        images, count = images.to(self.device), len(state.memory.features)
-        beams = [part.view(count, -1, part.shape[-1])[images].flatten(0, 1) for part in state.state]
-        return TorchState(state.memory.take(images), State(*beams))
+        kept, count = torch.from_numpy(images).to(self.device), len(state.memory.features)
+        beams = [part.view(count, -1, part.shape[-1])[kept].flatten(0, 1) for part in state.state]
+        return TorchState(state.memory.take(kept), State(*beams))
 
     @torch.inference_mode()
     def occlude(
         self,
         features: Tensor,
         captions: Sequence[Sequence[int]],
-        hidden: Tensor,
+        hidden: NDArray[np.bool_],
         competition: float = 1.0,
-    ) -> list[Tensor]:
+    ) -> list[Floats]:
         """What each word of a caption loses with locations hidden, in nats: B of (T, M).
 
         Features (B, L, C), the word ids of B captions, and M ways to hide locations (M, L). For
@@ -116,16 +128,16 @@ class TorchEngine:
         """
         lengths = [len(caption) for caption in captions]
         if not any(lengths):
-            return [torch.zeros(0, len(hidden)) for _ in captions]
+            return [np.zeros((0, len(hidden)), dtype=np.float32) for _ in captions]
         rows = [torch.tensor(caption, dtype=torch.long) for caption in captions]
         words = pad_sequence(rows, batch_first=True, padding_value=PAD).to(self.device)  # (B, T)
         memory, state = self.decoder.start(features.to(self.device, self.dtype))
         said = follow(self.decoder, memory, state, words, words != PAD)
-        hidden = hidden.to(self.device)
-        lost = drops(self.decoder, memory, said, hidden, competition).cpu()  # (R, M)
+        mask = torch.from_numpy(hidden).to(self.device)
+        lost = drops(self.decoder, memory, said, mask, competition).cpu()  # (R, M)
         # The words come step by step; a stable sort puts those of a photograph together, in order.
         order = said.photograph.cpu().argsort(stable=True)
-        return list(torch.split(lost[order], lengths))
+        return [_array(part) for part in torch.split(lost[order], lengths)]
 
     @torch.inference_mode()
     def teacher_force(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,6 +145,12 @@ class TorchEngine:
         features = features.to(self.device, self.dtype)
         logits, alphas = self.reference_decoder(features, tokens.to(self.device))
         return logits, alphas
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """A tensor as an array, which shares its memory where it can."""
+    array: NDArray[Any] = tensor.cpu().numpy()
+    return array
 
 
 def resolve_device(device: str) -> str:

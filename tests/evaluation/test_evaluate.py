@@ -25,6 +25,7 @@ from captioning.data.images import ImageConfig
 from captioning.data.vocab import PAD, SPECIAL_TOKENS, Vocabulary, tokenize
 from captioning.evaluation import evaluate as evaluate_module
 from captioning.evaluation.evaluate import BeamSweep, evaluate, split_by_length, teacher_forced
+from captioning.inference.engine import likeliest
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig
 from tests.evaluation.captions import coco_scores
@@ -64,8 +65,9 @@ class TableEngine:
     def start(self, features):
         return len(features)
 
-    def step(self, tokens, state):
-        return table()[tokens], torch.ones(len(tokens), 1), state
+    def step(self, tokens, state, count, end):
+        alphas = np.ones((len(tokens), 1), dtype=np.float32)
+        return likeliest(table().numpy()[tokens], alphas, count, end), state
 
     def reorder(self, state, index):
         return state

@@ -4,10 +4,12 @@ import gc
 import weakref
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
+from captioning.data.vocab import END
 from captioning.errors import SettingError
 from captioning.inference.torch_engine import CPU_CHUNK, TorchEngine, resolve_device
 
@@ -15,6 +17,7 @@ TOKENS = torch.tensor(
     # Three beams for each of two photographs.
     [[1, 4, 5, 9], [1, 7, 4, 4], [1, 6, 15, 8], [1, 4, 5, 9], [1, 14, 10, 11], [1, 5, 5, 12]]
 )  # (B * K, T)
+WORDS = 16  # of the vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +37,24 @@ def features(engine, images):
 
 def begin(engine, features, beams):
     """The state before the first word, with this many beams per photograph."""
-    index = torch.arange(len(features)).repeat_interleave(beams)
+    index = np.arange(len(features)).repeat(beams)
     return engine.reorder(engine.start(features), index)
+
+
+def step(engine, tokens, state):
+    """All log-probabilities (N, V), alphas (N, L) and the new state."""
+    following, state = engine.step(np.asarray(tokens), state, WORDS, END)
+    outputs = np.empty_like(following.log_probabilities)
+    np.put_along_axis(outputs, following.tokens, following.log_probabilities, axis=1)
+    assert np.array_equal(following.end, outputs[:, END])
+    return torch.from_numpy(outputs), torch.from_numpy(following.alphas), state
 
 
 def run_steps(engine, state, tokens):
     """Log-probabilities (N, T, V), alphas (N, T, L) and the last state."""
     outputs, alphas = [], []
     for column in tokens.unbind(dim=1):
-        output, alpha, state = engine.step(column, state)
+        output, alpha, state = step(engine, column, state)
         outputs.append(output)
         alphas.append(alpha)
     return torch.stack(outputs, dim=1), torch.stack(alphas, dim=1), state
@@ -69,8 +81,8 @@ def test_encoding_in_chunks_equals_encoding_each_alone(engine, count):
 
 
 def test_a_photograph_may_get_more_beams_than_it_had(engine, features):
-    _, _, state = engine.step(torch.tensor([1, 1]), engine.start(features))
-    widened = engine.reorder(state, torch.tensor([0, 0, 0, 1, 1, 1]))
+    _, _, state = step(engine, [1, 1], engine.start(features))
+    widened = engine.reorder(state, np.array([0, 0, 0, 1, 1, 1]))
     outputs, alphas, _ = run_steps(engine, widened, TOKENS[:, 1:])
     expected, expected_alphas, _ = run_steps(engine, begin(engine, features, 3), TOKENS)
     assert_close(outputs, expected[:, 1:], rtol=1e-4, atol=1e-4)
@@ -91,6 +103,20 @@ def test_teacher_force_gives_what_the_network_gives(engine, network, features):
     assert_close(alphas, expected_alphas)
 
 
+@pytest.mark.parametrize("count", [1, 3, WORDS, 100])
+def test_a_step_gives_the_likeliest_continuations(engine, network, features, count):
+    state = begin(engine, features, 3)
+    following, _ = engine.step(TOKENS[:, 0].numpy(), state, count, 7)
+    logits, _ = teacher_forced(network, features)
+    expected = logits[:, 0].log_softmax(dim=-1).numpy()  # (N, V)
+    assert following.tokens.shape == (6, min(count, WORDS))
+    values = np.sort(expected, axis=1)[:, ::-1][:, :count]
+    np.testing.assert_allclose(following.log_probabilities, values, rtol=1e-4, atol=1e-4)
+    chosen = np.take_along_axis(expected, following.tokens, axis=1)
+    np.testing.assert_allclose(chosen, values, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(following.end, expected[:, 7], rtol=1e-4, atol=1e-4)
+
+
 def test_steps_give_log_probabilities_and_alphas_that_sum_to_1(engine, features):
     outputs, alphas, _ = run_steps(engine, begin(engine, features, 3), TOKENS)
     assert outputs.shape == (6, 4, 16)
@@ -100,7 +126,7 @@ def test_steps_give_log_probabilities_and_alphas_that_sum_to_1(engine, features)
 
 
 def test_reordered_beams_continue_the_beams_they_come_from(engine, features):
-    index = torch.tensor([2, 0, 2, 4, 5, 3])  # beam 1 ends, beam 2 splits, the others rotate
+    index = np.array([2, 0, 2, 4, 5, 3])  # beam 1 ends, beam 2 splits, the others rotate
     _, _, state = run_steps(engine, begin(engine, features, 3), TOKENS[:, :2])
     outputs, alphas, _ = run_steps(engine, engine.reorder(state, index), TOKENS[:, 2:])
     prefixes = torch.cat([TOKENS[index, :2], TOKENS[:, 2:]], dim=1)
@@ -111,11 +137,11 @@ def test_reordered_beams_continue_the_beams_they_come_from(engine, features):
 
 def test_kept_photographs_continue_as_if_the_others_had_never_been_there(engine, features):
     whole, alone = begin(engine, features, 3), begin(engine, features[1:], 3)
-    first, then = torch.tensor([4, 5, 6, 7, 8, 9]), torch.tensor([5, 5, 6])
-    _, _, whole = engine.step(first, whole)
-    _, _, alone = engine.step(first[3:], alone)
-    outputs, alphas, _ = engine.step(then, engine.keep(whole, torch.tensor([1])))
-    expected_outputs, expected_alphas, _ = engine.step(then, alone)
+    first, then = [4, 5, 6, 7, 8, 9], [5, 5, 6]
+    _, _, whole = step(engine, first, whole)
+    _, _, alone = step(engine, first[3:], alone)
+    outputs, alphas, _ = step(engine, then, engine.keep(whole, np.array([1])))
+    expected_outputs, expected_alphas, _ = step(engine, then, alone)
     assert_close(outputs, expected_outputs, rtol=1e-4, atol=1e-4)
     assert_close(alphas, expected_alphas, rtol=1e-5, atol=1e-5)
 
@@ -123,8 +149,8 @@ def test_kept_photographs_continue_as_if_the_others_had_never_been_there(engine,
 def test_step_and_reorder_do_not_change_the_state_they_are_given(engine, features):
     _, _, state = run_steps(engine, begin(engine, features, 3), TOKENS[:, :2])
     before = deepcopy(state)
-    engine.step(TOKENS[:, 2], state)
-    engine.reorder(state, torch.tensor([2, 1, 0, 5, 4, 3]))
+    step(engine, TOKENS[:, 2], state)
+    engine.reorder(state, np.array([2, 1, 0, 5, 4, 3]))
     for name in ("memory", "state"):
         parts, expected = getattr(state, name), getattr(before, name)
         assert all(torch.equal(*pair) for pair in zip(parts, expected, strict=True))
@@ -154,8 +180,8 @@ def test_dropout_is_off_even_for_a_network_in_training(network, features):
 
 def test_no_result_requires_a_gradient(engine, images):
     features = engine.encode(images)
-    output, alphas, state = engine.step(TOKENS[:, 0], begin(engine, features, 3))
-    tensors = (features, output, alphas, *state.memory, *state.state)
+    _, _, state = step(engine, TOKENS[:, 0], begin(engine, features, 3))
+    tensors = (features, *state.memory, *state.state)
     assert not any(tensor.requires_grad for tensor in tensors)
 
 
