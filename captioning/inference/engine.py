@@ -1,36 +1,53 @@
-"""What runs a trained network: the calls that captioning needs."""
+"""What runs a trained network: the calls that captioning needs, on NumPy's arrays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-if TYPE_CHECKING:  # an engine of another kind needs no torch to be one
-    from collections.abc import Sequence
+import numpy as np
+from numpy.typing import NDArray
 
-    from torch import Tensor
+# Features (B, L, C) belong to the engine that made them, and may be elsewhere than in the
+# processor's memory. Slices of them are those of some photographs; they have a shape and a length.
+Features = Any
+
+
+class Continuations(NamedTuple):
+    """What may come next after each of N hypotheses: its k likeliest next tokens, best first."""
+
+    tokens: NDArray[np.int64]  # (N, k)
+    log_probabilities: NDArray[np.float32]  # (N, k), natural logarithms
+    end: NDArray[np.float32]  # (N,), the log-probability of the end
+    alphas: NDArray[np.float32]  # (N, L)
 
 
 class Engine(Protocol):
-    """Runs a captioning network on B photographs with K beams each, at the start with one.
+    """Runs a captioning network on B photographs with K hypotheses each, at the start with one.
 
-    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C). ``start`` begins one beam per
-    photograph. ``step`` reads the next token of each beam (B * K,) and returns natural
-    log-probabilities of the one after it (B * K, V), alphas (B * K, L) and the new state.
-    ``reorder`` makes beams of which beam i has the state of beam ``index[i]``: the photographs stay
-    in order and have equally many beams, but not always as many as before. ``keep`` goes on with
-    some photographs alone: ``images`` are their indices in the batch. Only the engine knows what a
-    state holds.
+    ``encode`` turns pixels (B, 3, H, W) into features (B, L, C), and ``mean`` features into their
+    means over the locations (B, C). ``start`` begins one hypothesis per photograph. ``step`` reads
+    the next token of each hypothesis (N,), N = B * K, those of a photograph next to each other, and
+    returns its ``count`` likeliest continuations, or as many as there are tokens, with the new
+    state; ``end`` is the token that ends a caption. ``reorder`` makes hypotheses of which number i
+    has the state of number ``index[i]``: the photographs stay in order and have equally many, but
+    not always as many as before. ``keep`` goes on with some photographs alone: ``images`` are their
+    indices in the batch. Only the engine knows what a state holds. Several threads may share one.
     """
 
-    def encode(self, images: Tensor) -> Tensor: ...
+    def encode(self, images: NDArray[np.float32]) -> Features: ...
 
-    def start(self, features: Tensor) -> Any: ...
+    def mean(self, features: Features) -> NDArray[np.float32]: ...
 
-    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Tensor, Any]: ...
+    def start(self, features: Features) -> Any: ...
 
-    def reorder(self, state: Any, index: Tensor) -> Any: ...
+    def step(
+        self, tokens: NDArray[np.int64], state: Any, count: int, end: int
+    ) -> tuple[Continuations, Any]: ...
 
-    def keep(self, state: Any, images: Tensor) -> Any: ...
+    def reorder(self, state: Any, index: NDArray[np.int64]) -> Any: ...
+
+    def keep(self, state: Any, images: NDArray[np.int64]) -> Any: ...
 
 
 @runtime_checkable
@@ -45,8 +62,8 @@ class OccludingEngine(Engine, Protocol):
 
     def occlude(
         self,
-        features: Tensor,
+        features: Features,
         captions: Sequence[Sequence[int]],
-        hidden: Tensor,
+        hidden: NDArray[np.bool_],
         competition: float = 1.0,
-    ) -> list[Tensor]: ...
+    ) -> list[NDArray[np.float32]]: ...
