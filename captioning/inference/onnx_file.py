@@ -1,0 +1,150 @@
+"""Writes ONNX models: as much of the format as the engines' graphs need.
+
+A model is a protocol buffer: a row of fields, each a number, a kind and a value
+(https://protobuf.dev/programming-guides/encoding). The numbers below are those of onnx.proto
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). The package ``onnx`` writes the same, but
+it would be a sixth of all that captioning installs; tests read with it what is written here.
+"""
+
+import io
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+OPERATORS = 18  # the version of the set of operators: the oldest that has all we need
+FORMAT = 8  # the version of the format that came with it
+
+Attribute = float | int | str | Sequence[int]
+# TensorProto.DataType
+_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float16": 10}
+_VARINT, _LENGTH, _FIXED32 = 0, 2, 5  # kinds of fields
+
+
+class _Weight(NamedTuple):
+    """An array that is made only when it is written, so that not all are in memory at once."""
+
+    size: int  # bytes
+    make: Callable[[], NDArray[Any]]
+
+
+class Graph:
+    """A graph of operators that grows from its inputs to its outputs.
+
+    Values are known by their names. Operators are those of
+    https://onnx.ai/onnx/operators/, version 18.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._parts: list[bytes | _Weight] = [_bytes(2, name)]  # of GraphProto
+        self._values = 0
+
+    def input(self, name: str, kind: str, shape: Sequence[int | str]) -> str:
+        """Add an input; a dimension that is not fixed has a name."""
+        self._parts.append(_bytes(11, _value_info(name, kind, shape)))
+        return name
+
+    def output(self, name: str, kind: str, shape: Sequence[int | str]) -> None:
+        """Give out a value that an operator has made under this name."""
+        self._parts.append(_bytes(12, _value_info(name, kind, shape)))
+
+    def constant(self, value: Any) -> str:
+        """Add a small constant: an array, or a number with a type of NumPy's."""
+        array = np.asarray(value)
+        return self.weight(array.dtype.name, array.shape, lambda: array)
+
+    def weight(self, kind: str, shape: Sequence[int], make: Callable[[], NDArray[Any]]) -> str:
+        """Add a constant of this type and shape, which ``make`` makes when it is written."""
+        name = self._new_name()
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
+        tensor = [_int(1, length) for length in shape]  # TensorProto
+        tensor += [_int(2, _TYPES[kind]), _bytes(8, name), _head(9, _LENGTH), _varint(size)]
+        head = b"".join(tensor)
+        self._parts += [_head(5, _LENGTH) + _varint(len(head) + size) + head, _Weight(size, make)]
+        return name
+
+    def op(self, kind: str, *inputs: str, output: str = "", **attributes: Attribute) -> str:
+        """Add an operator of one output, and return the output's name."""
+        (name,) = self.ops(kind, *inputs, outputs=(output or self._new_name(),), **attributes)
+        return name
+
+    def ops(
+        self, kind: str, *inputs: str, outputs: Sequence[str] | int, **attributes: Attribute
+    ) -> list[str]:
+        """Add an operator of several outputs, named or so many, and return their names."""
+        if isinstance(outputs, int):
+            outputs = [self._new_name() for _ in range(outputs)]
+        node = [_bytes(1, name) for name in inputs]  # NodeProto
+        node += [_bytes(2, name) for name in outputs]
+        node += [_bytes(4, kind), *(_attribute(*each) for each in attributes.items())]
+        self._parts.append(_bytes(1, b"".join(node)))
+        return list(outputs)
+
+    def to_bytes(self) -> bytes:
+        """The model of this graph, as a file would hold it."""
+        size = sum(p.size if isinstance(p, _Weight) else len(p) for p in self._parts)
+        file = io.BytesIO()  # joining bytes would need all weights at once
+        file.write(_int(1, FORMAT))  # ModelProto
+        file.write(_bytes(8, _int(2, OPERATORS)))
+        file.write(_head(7, _LENGTH) + _varint(size))
+        for part in self._parts:
+            file.write(part if isinstance(part, bytes) else _content(part))
+        return file.getvalue()
+
+    def _new_name(self) -> str:
+        self._values += 1
+        return f"v{self._values}"
+
+
+def _content(weight: _Weight) -> Iterable[Any]:
+    array = np.ascontiguousarray(weight.make())
+    if array.nbytes != weight.size:
+        raise ValueError(f"a weight has {array.nbytes} bytes in place of {weight.size}")
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; negative numbers as 64 bits."""
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _head(field: int, kind: int) -> bytes:
+    return _varint(field << 3 | kind)
+
+
+def _int(field: int, value: int) -> bytes:
+    return _head(field, _VARINT) + _varint(value)
+
+
+def _bytes(field: int, value: bytes | str) -> bytes:
+    value = value.encode() if isinstance(value, str) else value
+    return _head(field, _LENGTH) + _varint(len(value)) + value
+
+
+def _value_info(name: str, kind: str, shape: Sequence[int | str]) -> bytes:
+    """ValueInfoProto: a name, and the type of its tensor."""
+    lengths = [_int(1, each) if isinstance(each, int) else _bytes(2, each) for each in shape]
+    dimensions = b"".join(_bytes(1, each) for each in lengths)
+    tensor = _int(1, _TYPES[kind]) + _bytes(2, dimensions)
+    return _bytes(1, name) + _bytes(2, _bytes(1, tensor))
+
+
+def _attribute(name: str, value: Attribute) -> bytes:
+    """A field of NodeProto with an AttributeProto."""
+    if isinstance(value, float):
+        content = _head(2, _FIXED32) + struct.pack("<f", value) + _int(20, 1)
+    elif isinstance(value, int):
+        content = _int(3, value) + _int(20, 2)
+    elif isinstance(value, str):
+        content = _bytes(4, value) + _int(20, 3)
+    else:
+        content = b"".join(_int(8, each) for each in value) + _int(20, 7)
+    return _bytes(5, _bytes(1, name) + content)
