@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.app.options import Options
+from captioning.inference.engine_config import DEVICES, ENGINES, PRECISIONS
 
 SCRIPT = Path(__file__).with_name("navigation.py")
 # An installed package has Streamlit's settings in its folder ``settings``, a checkout at its root.
@@ -32,8 +33,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
         prog="captioning-app",
         description="Open the app in a browser at the address that is printed. It listens to this "
         "machine alone.",
-        epilog="The environment variables CAPTIONING_MODEL and CAPTIONING_DEVICE do the same as "
-        "--model and --device, also for `streamlit run streamlit_app.py`.",
+        epilog="The environment variables CAPTIONING_MODEL, CAPTIONING_DEVICE, CAPTIONING_ENGINE and "
+        "CAPTIONING_PRECISION do the same as --model, --device, --engine and --precision, also for "
+        "`streamlit run streamlit_app.py`.",
     )
     parser.add_argument(
         "--model",
@@ -44,9 +46,21 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
     )
     parser.add_argument(
         "--device",
-        choices=("auto", "cpu", "cuda"),
+        choices=DEVICES,
         default=default.device,
         help="where to compute; auto takes a GPU if there is one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=default.engine,
+        help="what computes; auto takes the quickest that is installed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=default.precision,
+        help="lower ones are quicker where engine and processor have them (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
@@ -55,7 +69,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
         help="the port to listen on (default: 8501, or the next one that is free)",
     )
     read = parser.parse_args(arguments)
-    return Flags(Options(read.model, read.device), read.port)
+    return Flags(Options(read.model, read.device, read.engine, read.precision), read.port)
 
 
 def port_number(text: str) -> int:

@@ -10,6 +10,7 @@ from captioning.app.options import Options
 from captioning.app.session import Settings
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import Captioner
+from captioning.inference.engine_config import EngineConfig
 from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
 from captioning.pictures import STRENGTH
 
@@ -43,7 +44,7 @@ def load_chosen_model() -> LoadedModel:
         format_func=model_title,
         help="A checkpoint of this project: the one that ships, or the best of a training run.",
     )
-    return load(str(path), modified_at(path), Options.from_environment().device)
+    return load(str(path), modified_at(path), Options.from_environment().running)
 
 
 def models() -> list[Path]:
@@ -64,9 +65,9 @@ def modified_at(path: Path) -> float:
 
 
 @st.cache_resource(show_spinner="Loading the model…", max_entries=2)
-def load(path: str, modified: float, device: str) -> LoadedModel:
+def load(path: str, modified: float, running: EngineConfig) -> LoadedModel:
     """One model for all visitors; with another modification time it is loaded again."""
-    captioner, digest = Captioner.load(path, device), file_hash(path)
+    captioner, digest = Captioner.load_with(path, running), file_hash(path)
     calibration = Calibration.read(Path(path).with_name("results.json"), digest)
     return LoadedModel(captioner, digest, calibration)
 

@@ -57,7 +57,7 @@ def _to_standard_output(flags: Flags, sources: Sources) -> bool:
             raise SettingError(f"--attention draws one photograph, not {count}; name only one")
         _require_picture(flags.attention)
         require_output(flags.attention, [*(p.path for p in pictures), _model(flags)])
-    captioner = Captioner.load(_model(flags), flags.device)
+    captioner = Captioner.load_with(_model(flags), flags.running)
     return print_captions(captioner, pictures, content, flags)
 
 
@@ -82,7 +82,7 @@ def _to_file(flags: Flags, sources: Sources) -> bool:
         named = (picture.path for picture in sources.pictures if picture.named)
         require_output(path, [*named, model])
     run = FolderRun(config, say)
-    summary = run.run(lambda: Captioner.load(model, flags.device), sources.pictures)
+    summary = run.run(lambda: Captioner.load_with(model, flags.running), sources.pictures)
     say(summary.describe(config.output))
     return not summary.failed and not summary.kept.failed
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.errors import SettingError
+from captioning.inference.engine_config import AUTO, EngineConfig
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,12 @@ class Flags:
     attention: Path | None = None
     evidence: bool = False
     model: Path | None = None
-    device: str = "auto"
+    device: str = AUTO
+    engine: str = AUTO
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
+        _ = self.running  # raises what is wrong with it
         detailed = self.json or self.output
         for wrong, sentence in (
             (
@@ -64,3 +68,8 @@ class Flags:
         ):
             if wrong:
                 raise SettingError(sentence)
+
+    @property
+    def running(self) -> EngineConfig:
+        """How the model is run."""
+        return EngineConfig(self.engine, self.precision, self.device)

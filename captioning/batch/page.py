@@ -36,7 +36,7 @@ def fill_page(page: Path, flags: Flags, model: Path) -> bool:
     texts: dict[Path, str] = {}
     problems: dict[Path, str] = {}
     if files:
-        captioner = Captioner.load(model, flags.device)
+        captioner = Captioner.load_with(model, flags.running)
         photos = [os.fspath(file) for file in files]
         for file, result in zip(files, caption_all(captioner, photos, flags), strict=True):
             if isinstance(result, Failure):

@@ -26,9 +26,10 @@ from captioning.data.vocab import Vocabulary, detokenize
 from captioning.errors import SettingError
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.engine import Engine, Features
+from captioning.inference.engine_config import AUTO, EngineConfig
+from captioning.inference.engines import choose, make_engine
 from captioning.inference.evidence import evidence_maps, require_occlusion
 from captioning.inference.read_ahead import read_ahead
-from captioning.inference.torch_engine import TorchEngine, resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
 from captioning.network.novelty import UNUSUAL, NoveltyDetector
@@ -172,18 +173,30 @@ class Captioner:
         self.novelty = novelty
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] = SHIPPED_MODEL, device: str = "cpu") -> "Captioner":
+    def load(
+        cls,
+        path: str | os.PathLike[str] = SHIPPED_MODEL,
+        device: str = "cpu",
+        engine: str = AUTO,
+        precision: str = "float32",
+        threads: int | None = None,
+    ) -> "Captioner":
         """Load a checkpoint; without a path, the model that ships.
 
-        ``device`` is a PyTorch device, or "auto": a GPU where there is one. Raises CheckpointError
-        when the file is missing, damaged or something else, and SettingError for a device that
-        this machine does not have.
+        For the other parameters see ``EngineConfig``; left alone, the quickest engine that is
+        installed computes in float32 on the processor. Raises CheckpointError when the file is
+        missing, damaged or something else, and SettingError for an engine or a device that this
+        machine does not have.
         """
-        device = resolve_device(device)
+        return cls.load_with(path, EngineConfig(engine, precision, device, threads))
+
+    @classmethod
+    def load_with(cls, path: str | os.PathLike[str], running: EngineConfig) -> "Captioner":
+        """``load`` with what it is given in one piece."""
+        choose(running)  # what is wrong with it needs no model to know
         checkpoint = Checkpoint.load(path)
-        engine = TorchEngine(checkpoint.build().to(device), take_over=True)
         return cls(
-            engine,
+            make_engine(checkpoint, running),
             checkpoint.images,
             checkpoint.vocabulary,
             checkpoint.decoding,

@@ -24,6 +24,7 @@ from captioning.network.occlusion import drops, follow
 # A processor is no faster with more photographs at once, but what passes between the layers no
 # longer fits its caches: 64 in one piece took 16 to 48 % more time than in pieces of 8.
 CPU_CHUNK = 8
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 class TorchState(NamedTuple):
@@ -39,12 +40,21 @@ class TorchEngine:
     They keep the weights that the network has now: after more training, make a new engine. With
     ``take_over`` the network is the engine's from here on and must not be used any more: its parts
     are converted instead of copied, which halves the memory, but such an engine only captions; it
-    has no ``reference_decoder`` and cannot ``teacher_force``.
+    has no ``reference_decoder`` and cannot ``teacher_force``. The encoder computes in ``precision``;
+    the decoder stays as it is: most of its time goes into reading its weights, and rounding its
+    state would add up from word to word.
     """
 
-    def __init__(self, network: CaptioningModel, take_over: bool = False) -> None:
+    def __init__(
+        self,
+        network: CaptioningModel,
+        take_over: bool = False,
+        precision: torch.dtype | None = None,
+    ) -> None:
         network.eval()
+        self._encoder_precision = precision or network.decoder.embedding.weight.dtype
         self.encoder = fold_batch_norm(network.encoder, in_place=take_over)
+        self.encoder.to(self._encoder_precision)
         on_cpu = network.decoder.embedding.weight.device.type == "cpu"
         self.decoder = to_half_precision(network.decoder) if on_cpu else network.decoder
         self._reference_decoder = None if take_over else network.decoder
@@ -73,8 +83,8 @@ class TorchEngine:
     def encode(self, images: Floats | Tensor) -> Tensor:
         """Pixels (B, 3, H, W) to features (B, L, C)."""
         chunk = CPU_CHUNK if self.device.type == "cpu" else max(1, len(images))
-        chunks = torch.split(torch.as_tensor(images).to(self.device), chunk)
-        return torch.cat([self.encoder(pixels) for pixels in chunks])
+        images = torch.as_tensor(images).to(self.device, self._encoder_precision)
+        return torch.cat([self.encoder(pixels).to(self.dtype) for pixels in images.split(chunk)])
 
     @torch.inference_mode()
     def mean(self, features: Tensor) -> Floats:
@@ -151,6 +161,23 @@ def _array(tensor: Tensor) -> NDArray[Any]:
     """A tensor as an array, which shares its memory where it can."""
     array: NDArray[Any] = tensor.cpu().numpy()
     return array
+
+
+def load_engine(checkpoint: Checkpoint, device: str, precision: str, threads: int) -> TorchEngine:
+    """Make the engine of a checkpoint, which only captions.
+
+    ``threads`` lowers the number that PyTorch computes with in this process. Raises SettingError for
+    a device that this machine does not have, and for int8.
+    """
+    if precision not in PRECISIONS:
+        raise SettingError(
+            f"the engine torch has no {precision}; choose {' or '.join(PRECISIONS)}, or another engine"
+        )
+    device = resolve_device(device)
+    if threads < torch.get_num_threads():
+        torch.set_num_threads(threads)
+    network = build_network(checkpoint).to(device)
+    return TorchEngine(network, take_over=True, precision=PRECISIONS[precision])
 
 
 def resolve_device(device: str) -> str:
