@@ -33,6 +33,7 @@ from captioning.inference.torch_engine import TorchEngine, resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
 from captioning.network.novelty import UNUSUAL, NoveltyDetector
+from captioning.network.saved_network import build_network
 
 MapKind = Literal["attention", "evidence"]
 
@@ -188,7 +189,7 @@ class Captioner:
         """
         device = resolve_device(device)
         checkpoint = Checkpoint.load(path)
-        engine = TorchEngine(checkpoint.build().to(device), take_over=True)
+        engine = TorchEngine(build_network(checkpoint).to(device), take_over=True)
         return cls(
             engine,
             checkpoint.images,
