@@ -19,6 +19,7 @@ from captioning.network.checkpoint import Checkpoint
 from captioning.network.config import DecodeConfig, ModelConfig
 from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
+from captioning.network.saved_network import save_checkpoint, weights_of
 
 NOBODY = 65534  # the id of a user who owns no files
 
@@ -93,7 +94,7 @@ def checkpoint(network):
         model=network.config,
         images=ImageConfig(size=64),
         vocabulary=VOCABULARY,
-        weights=network.state_dict(),
+        weights=weights_of(network),
         training_images=frozenset({"00ff", "abcd"}),
         decoding=DecodeConfig(beam=4, length_penalty=0.7),
         provenance={"seed": 1, "stages": [{"stage": "first"}, {"stage": "second"}]},
@@ -105,7 +106,7 @@ def checkpoint(network):
 def checkpoint_path(checkpoint, tmp_path_factory):
     """The checkpoint as a file."""
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.pth"
-    checkpoint.save(path)
+    save_checkpoint(checkpoint, path)
     return path
 
 

@@ -23,6 +23,7 @@ from captioning.evaluation.card import CARD_METRICS
 from captioning.evaluation.ptb import ptb_tokenize
 from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
 from captioning.network.checkpoint import file_hash
+from captioning.network.saved_network import save_checkpoint
 from captioning.training.novelty import with_novelty
 
 CAPTIONS = ("a man runs on the grass", "the red dog 's ball", "two dogs play, a man runs")
@@ -150,7 +151,7 @@ def test_strange_pictures_are_measured_where_they_are_given(
 ):
     photographs = read_captions(data_set / "captions.txt", data_set).photographs
     detecting = with_novelty(checkpoint, photographs * 3, photographs * 3)  # enough of them
-    detecting.save(tmp_path / "wary.pth")
+    save_checkpoint(detecting, tmp_path / "wary.pth")
     flags = ("--split", "all", "--strange", strange, "--name", "mine")
     assert score(*flags, model=tmp_path / "wary.pth") == 0
     section = result_of(tmp_path, "mine")["novelty"]
@@ -364,7 +365,7 @@ def test_other_sets_are_scored_and_compared_each_manner_apart(
 ):
     also = ("--also", everyday / "captions.txt", everyday, "--manner", "web_*=web")
     another = tmp_path / "another.pth"
-    replace(checkpoint, decoding=replace(checkpoint.decoding, beam=1)).save(another)
+    save_checkpoint(replace(checkpoint, decoding=replace(checkpoint.decoding, beam=1)), another)
     assert score(*also, "--against", another, "--name", "mine") == 0
     default, web = result_of(tmp_path, "mine")["other sets"]
     held_out = [p.stem for p in everyday.glob("*.png") if hashed_split(p.name) != "train"]
@@ -393,7 +394,7 @@ def test_what_is_published_has_the_other_sets(score, everyday, checkpoint, tmp_p
     model.parent.mkdir()
     stage = {"stage": "decoder", "command": "python main.py", "config": {}, "torch": "2"}
     provenance = {"encoder": "random", "data": "noise", "stages": [stage]}
-    replace(checkpoint, provenance=provenance).save(model)
+    save_checkpoint(replace(checkpoint, provenance=provenance), model)
     assert score("--publish", "--also", everyday / "captions.txt", everyday, model=model) == 0
     published = json.loads((model.parent / "results.json").read_text())
     assert [part["name"] for part in published["other sets"]] == ["everyday"]
@@ -405,7 +406,7 @@ def test_photographs_of_other_sets_that_it_was_trained_on_are_refused(
 ):
     seen = next(p.name for p in everyday.glob("*.png") if hashed_split(p.name) == "dev")
     model = tmp_path / "model.pth"
-    replace(checkpoint, training_images=frozenset({name_hash(seen)})).save(model)
+    save_checkpoint(replace(checkpoint, training_images=frozenset({name_hash(seen)})), model)
     also = ("--also", everyday / "captions.txt", everyday)
     assert score(*also, model=model) == 1
     error = capsys.readouterr().err
@@ -474,7 +475,7 @@ def test_test_is_scored_where_there_is_one_else_dev(score, data_set, tmp_path, c
 def test_photographs_it_was_trained_on_are_refused(score, checkpoint, tmp_path, capsys):
     seen = next(f"{n}.png" for n in range(40) if hashed_split(f"{n}.png") == "test")
     model = tmp_path / "model.pth"
-    replace(checkpoint, training_images=frozenset({name_hash(seen)})).save(model)
+    save_checkpoint(replace(checkpoint, training_images=frozenset({name_hash(seen)})), model)
     assert score(model=model) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -492,7 +493,7 @@ def test_another_photograph_of_the_same_name_is_scored(score, data_set, checkpoi
     other = replace(seen, path=photographs(data_set, "test")[1].path)
     for trained_on, status in ((copy, 1), (other, 0)):
         entries = record([trained_on], tmp_path / "cache")
-        replace(checkpoint, training_images=entries).save(tmp_path / "model.pth")
+        save_checkpoint(replace(checkpoint, training_images=entries), tmp_path / "model.pth")
         assert score("--limit", 4, model=tmp_path / "model.pth") == status
 
 
@@ -633,7 +634,7 @@ def test_publish_writes_result_and_card_beside_the_model(score, checkpoint, tmp_
     model = tmp_path / "shop" / "model.pth"
     made = {"stage": "decoder", "command": "python main.py", "config": {"epochs": 3}, "torch": "2"}
     provenance = {"encoder": "made at random", "data": "noise", "stages": [made]}
-    replace(checkpoint, provenance=provenance).save(model)
+    save_checkpoint(replace(checkpoint, provenance=provenance), model)
     assert score("--publish", "--split", "dev", model=model) == 0
     result = json.loads((model.parent / "results.json").read_text())
     card = (model.parent / "README.md").read_text()

@@ -21,6 +21,7 @@ from captioning import __main__ as command_line
 from captioning.__main__ import Flags, parse_arguments, program_name, version
 from captioning.inference.captioner import UNUSUAL_WARNING, Captioner
 from captioning.network.novelty import NoveltyDetector
+from captioning.network.saved_network import save_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 load_once = cache(Captioner.load)  # errors are not kept
@@ -100,7 +101,7 @@ def wary(checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("wary") / "wary.pth"
     parts = np.zeros(2048), np.zeros((0, 2048)), np.ones(1), np.array([0.0, 1e-3])
     detector = NoveltyDetector(*(part.astype(np.float32) for part in parts))
-    replace(checkpoint, novelty=detector).save(path)
+    save_checkpoint(replace(checkpoint, novelty=detector), path)
     return path
 
 

@@ -42,6 +42,7 @@ from captioning.inference.evidence import evidence_maps
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import DecodeConfig
+from captioning.network.saved_network import build_network
 from captioning.training.config import TrainConfig
 from captioning.training.objective import CaptionLoss
 from captioning.training.train import (
@@ -197,7 +198,7 @@ def bench_memory(photographs: Sequence[Photograph]) -> list[Memory]:
 def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
     """An epoch of the decoder over cached features, against two common ways that are slower."""
     checkpoint = Checkpoint.load(SHIPPED_MODEL)
-    network = checkpoint.build()
+    network = build_network(checkpoint)
     pixels = Pixels(photographs, checkpoint.images)
     dataset = CaptionDataset(photographs, checkpoint.vocabulary, pixels, max_words=20)
     seen = collate([dataset[index] for index in range(len(photographs))])
@@ -263,7 +264,7 @@ def bench_metrics(photographs: Sequence[Photograph]) -> list[Ratio]:
 def bench_scoring(photographs: Sequence[Photograph]) -> list[Ratio]:
     """Captioning and scoring, against the batched forward of a bare ResNet-50."""
     checkpoint = Checkpoint.load(SHIPPED_MODEL)
-    engine, vocabulary = TorchEngine(checkpoint.build()), checkpoint.vocabulary
+    engine, vocabulary = TorchEngine(build_network(checkpoint)), checkpoint.vocabulary
     pixels = Pixels(photographs, checkpoint.images)
     dataset = CaptionDataset(photographs, vocabulary, pixels, max_words=None)
     batch = collate([dataset[index] for index in range(len(photographs))])

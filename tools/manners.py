@@ -20,6 +20,7 @@ from captioning.data.manners import MannerRule, set_manners
 from captioning.data.splits import split_photographs
 from captioning.errors import CaptioningError
 from captioning.network.checkpoint import Checkpoint
+from captioning.network.saved_network import build_network
 from captioning.training.language import TextDataset, caption_losses
 
 BATCH = 128
@@ -28,7 +29,7 @@ BATCH = 128
 def plain(model: Path, photographs: Sequence[Photograph], most: float) -> Iterator[Photograph]:
     """The photographs all of whose captions cost at most ``most`` nats per token."""
     checkpoint = Checkpoint.load(model)
-    network = checkpoint.build()
+    network = build_network(checkpoint)
     captions = [tokens for photo in photographs for tokens in photo.references]
     dataset = TextDataset(captions, checkpoint.vocabulary, max_words=None)
     shown = tqdm(batches(dataset, BATCH), desc="reading", unit="batch", disable=None)

@@ -29,6 +29,7 @@ from captioning.inference.engine import Floats
 from captioning.inference.evidence import neighbourhoods
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
+from captioning.network.saved_network import build_network
 
 SEEDS = range(5)
 VARIANTS = {0: (1.0,), 1: (1.0, 0.8, 0.6, 0.4, 0.2, 0.0), 2: (1.0, 0.6)}  # weights by reach
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         photographs = read_captions(flags.references, flags.images).photographs
         checkpoint = Checkpoint.load(SHIPPED_MODEL)
-        engine = TorchEngine(checkpoint.build())
+        engine = TorchEngine(build_network(checkpoint))
         dev = split_photographs(photographs).dev
         rows = [measure(checkpoint, engine, dev, seed) for seed in SEEDS]
     except (CaptioningError, OSError) as error:

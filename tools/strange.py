@@ -26,10 +26,11 @@ from captioning.errors import CaptioningError
 from captioning.evaluation.novelty import measure_novelty, pictures_by_kind
 from captioning.inference.captioner import Captioner
 from captioning.inference.torch_engine import TorchEngine
-from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint, load_plain
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.encoder import Encoder
 from captioning.network.fast import fold_batch_norm
 from captioning.network.pretrained import pretrained_encoder
+from captioning.network.saved_network import build_network, load_plain
 from captioning.training.novelty import with_novelty
 from tools.strange_pictures import drawings, plots, screenshots
 
@@ -97,7 +98,7 @@ def measure(folder: Path, model: Path, data: Path, left_out: frozenset[str]) -> 
     checkpoint = Checkpoint.load(model)
     if checkpoint.novelty is None:
         checkpoint = with_novelty(checkpoint, training, held_out)
-    engine = TorchEngine(checkpoint.build(), take_over=True)
+    engine = TorchEngine(build_network(checkpoint), take_over=True)
     settings = checkpoint.images, checkpoint.vocabulary, checkpoint.decoding, checkpoint.novelty
     paths = [photograph.path for photograph in ordinary]
     results = measure_novelty(Captioner(engine, *settings), paths, pictures_by_kind(folder))

@@ -154,7 +154,7 @@ def _introduction(checkpoint: Checkpoint) -> list[str]:
     text = _INTRODUCTION.format(
         side=grid_side(checkpoint.images, checkpoint.model),
         width=checkpoint.model.decoder_dim,
-        parameters=sum(weight.numel() for weight in checkpoint.weights.values()) / 1e6,
+        parameters=sum(weight.size for weight in checkpoint.weights.values()) / 1e6,
         words=len(checkpoint.vocabulary),
     )
     return ["Written by `python bleu_scorer.py --publish`, which overwrites it.", paragraph(text)]

@@ -40,6 +40,7 @@ from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint, file_hash
 from captioning.network.config import DecodeConfig
 from captioning.network.pretrained import encoder_hash
+from captioning.network.saved_network import build_network
 
 BATCH = 50  # photographs
 BEAMS = range(1, 11)
@@ -129,7 +130,7 @@ class Systems:
     def _mean_features(self) -> Callable[[Sequence[Photograph]], NDArray[np.floating]]:
         """Mean features by the shipped model's encoder."""
         checkpoint = Checkpoint.load(self.shipped)
-        network = checkpoint.build().to(self.device)
+        network = build_network(checkpoint).to(self.device)
         engine, digest = TorchEngine(network), encoder_hash(network.encoder)
 
         def features(photographs: Sequence[Photograph]) -> NDArray[np.floating]:
@@ -142,7 +143,8 @@ class Systems:
     def from_model(self, path: Path, beams: Sequence[int] = ()) -> ScoredSystem:
         """Captions of a checkpoint, also with other widths ``beams`` of the search."""
         checkpoint, decoding = self._open(path)
-        engine, vocabulary = TorchEngine(checkpoint.build().to(self.device)), checkpoint.vocabulary
+        engine = TorchEngine(build_network(checkpoint).to(self.device))
+        vocabulary = checkpoint.vocabulary
         probe = AttentionProbe(engine.reference_decoder, vocabulary.encode(FUNCTION_WORDS))
         evidence = EvidenceProbe(engine)
         sweep = BeamSweep(engine, vocabulary, decoding, beams)

@@ -16,10 +16,12 @@ from torch.nn.utils.rnn import pad_sequence
 from captioning.data.vocab import PAD
 from captioning.errors import SettingError
 from captioning.inference.engine import Continuations, Floats, Ids
+from captioning.network.checkpoint import Checkpoint
 from captioning.network.decoder import Decoder, Memory, State
 from captioning.network.fast import fold_batch_norm, to_half_precision
 from captioning.network.model import CaptioningModel
 from captioning.network.occlusion import drops, follow
+from captioning.network.saved_network import build_network
 
 # A processor is no faster with more photographs at once, but what passes between the layers no
 # longer fits its caches: 64 in one piece took 16 to 48 % more time than in pieces of 8.

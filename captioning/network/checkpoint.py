@@ -1,21 +1,21 @@
-"""One file that holds a trained captioner: configs, vocabulary, weights, provenance."""
+"""One file that holds a trained captioner: configs, vocabulary, weights, provenance.
+
+It is read without PyTorch; ``saved_network`` writes it, and makes the network.
+"""
 
 import hashlib
 import os
-import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import Vocabulary
 from captioning.errors import SettingError
-from captioning.files import write_atomically
 from captioning.network.checkpoint_parts import (
     STAGE_TEXTS,
     CheckpointError,
@@ -27,10 +27,10 @@ from captioning.network.checkpoint_parts import (
     read_strings,
     read_vocabulary,
 )
-from captioning.network.config import DecodeConfig, ModelConfig
-from captioning.network.decoder import ENCODER_CHANNELS
-from captioning.network.model import CaptioningModel
+from captioning.network.config import ENCODER_CHANNELS, DecodeConfig, ModelConfig
 from captioning.network.novelty import NoveltyDetector
+from captioning.network.plain_file import ChangedFileError, PlainFileError, read_plain
+from captioning.network.shapes import count_numbers, weight_shapes
 from captioning.network.shipped import SHIPPED_MODEL
 
 __all__ = [
@@ -38,15 +38,13 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "file_hash",
-    "load_plain",
-    "save_plain",
     "what_else",
 ]
 
 FORMAT = "captioning checkpoint"
 VERSION = 2  # 1 had no classifier, and attention asked before it read the last word
 NOT_RECORDED = "not recorded"
-_MORE = 2**20  # bytes: more than a full disk has left over
+_MOST_NUMBERS = 2**31  # of a network: ours has 47 million
 _HEAD = 512  # bytes that tell what a file is
 
 
@@ -54,18 +52,19 @@ _HEAD = 512  # bytes that tell what a file is
 class Checkpoint:
     """A trained captioner, complete: it needs nothing else on disk.
 
-    ``weights`` are the tensors of ``CaptioningModel``; ``training_images`` records
-    the photographs it was trained on (``data.training_record``); ``decoding`` the search
-    settings it was chosen with; ``provenance`` says in plain types how it was made, ``figures``
-    what it scored; ``novelty`` tells how unlike the training photographs a picture is, and belongs
-    to the weights of the encoder. Read provenance through ``encoder_source``, ``data``, ``terms``,
+    ``weights`` are the tensors of ``CaptioningModel`` as arrays, in float16 as the file has them;
+    one that training has just made may have them in float32. ``training_images`` records the
+    photographs it was trained on (``data.training_record``); ``decoding`` the search settings it
+    was chosen with; ``provenance`` says in plain types how it was made, ``figures`` what it
+    scored; ``novelty`` tells how unlike the training photographs a picture is, and belongs to the
+    weights of the encoder. Read provenance through ``encoder_source``, ``data``, ``terms``,
     ``stages`` and ``measured_on``: older files lack some of it, or the novelty.
     """
 
     model: ModelConfig
     images: ImageConfig
     vocabulary: Vocabulary
-    weights: Mapping[str, Tensor]
+    weights: Mapping[str, NDArray[Any]]
     training_images: frozenset[str] = frozenset()
     decoding: DecodeConfig = field(default_factory=DecodeConfig)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -102,31 +101,6 @@ class Checkpoint:
         stages = self.stages
         return str(stages[-1]["data"]) if stages else self.data
 
-    def build(self) -> CaptioningModel:
-        """Make the network with these weights, in float32 and eval mode, on the CPU."""
-        with torch.device("meta"):  # to initialise weights that are replaced would take time
-            network = CaptioningModel(self.model)
-        network.load_state_dict({n: _to_full(v) for n, v in self.weights.items()}, assign=True)
-        return network.eval()
-
-    def save(self, path: Path) -> None:
-        """Write the file: plain types and tensors, floating-point weights as float16."""
-        content = {
-            "format": FORMAT,
-            "version": VERSION,
-            "model": asdict(self.model),
-            "images": asdict(self.images),
-            "vocabulary": list(self.vocabulary.words),
-            "weights": {name: _to_half(value) for name, value in self.weights.items()},
-            "training_images": sorted(self.training_images),
-            "decoding": asdict(self.decoding),
-            "provenance": dict(self.provenance),
-            "figures": dict(self.figures),
-        }
-        if self.novelty is not None:
-            content["novelty"] = _novelty_tensors(self.novelty)
-        save_plain(content, path)
-
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
         """Read a checkpoint; no code in the file is run.
@@ -161,20 +135,18 @@ class Checkpoint:
     def _check_weights(self) -> None:
         if self.model.vocabulary_size != len(self.vocabulary):
             raise damaged("the vocabulary and the network differ in size")
-        try:
-            with torch.device("meta"):
-                expected = CaptioningModel(self.model).state_dict()
-        except (RuntimeError, TypeError, OverflowError):
-            raise damaged("model: no tensor can be of these sizes") from None
+        expected = weight_shapes(self.model)
+        if count_numbers(expected) > _MOST_NUMBERS:
+            raise damaged("model: no network can be of these sizes")
         if not isinstance(self.weights, dict):
             raise damaged("weights is not a table of names and tensors")
-        for name, value in expected.items():
-            if not _is_usable(self.weights.get(name), value.shape):
+        for name, shape in expected.items():
+            if not _is_usable(self.weights.get(name), shape):
                 raise damaged(f"weight {name} is missing or of the wrong shape")
         if len(expected) != len(self.weights):
             raise damaged("it has weights that the network does not know")
         nouns = self.weights["decoder.classifier.nouns"]
-        if nouns.dtype != torch.long or not ((nouns >= 0) & (nouns < len(self.vocabulary))).all():
+        if nouns.dtype != np.int64 or not ((nouns >= 0) & (nouns < len(self.vocabulary))).all():
             raise damaged("the nouns of its classes are not words of the vocabulary")
 
 
@@ -182,40 +154,6 @@ def file_hash(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def save_plain(content: Any, path: Path) -> None:
-    """Write plain types and tensors atomically; raises WriteError where the disk is full."""
-
-    def write(temporary: Path) -> None:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # of its writer in C++, which forgets what the system said
-            raise _reason_of(temporary) or error from None
-
-    write_atomically(path, write)
-
-
-def _reason_of(path: Path) -> OSError | None:
-    """The system's error when more is written to a file, None where it can be."""
-    try:
-        with path.open("ab") as file:
-            file.write(bytes(_MORE))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return error
-    return None
-
-
-def load_plain(path: str | os.PathLike[str]) -> Any:
-    """Load plain types and tensors, on the CPU; no code in the file is run.
-
-    On a file of another kind this can raise almost anything, as zip, pickle or tensors fail.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of the pickle protocol of a foreign file
-        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def what_else(path: str | os.PathLike[str]) -> str:
@@ -243,14 +181,16 @@ def what_else(path: str | os.PathLike[str]) -> str:
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a checkpoint file of this version, its parts not yet checked."""
     try:
-        content = load_plain(path)
+        content = read_plain(path)
     except FileNotFoundError:
         raise CheckpointError("there is no such model file; train one or fetch it") from None
     except IsADirectoryError:
         raise CheckpointError("this is a folder; name the model file in it") from None
     except PermissionError:
         raise CheckpointError("this file may not be read; change its permissions") from None
-    except Exception:
+    except ChangedFileError:
+        raise damaged("its bytes are others than those that were written") from None
+    except (OSError, PlainFileError):
         if other := what_else(path):
             raise CheckpointError(other) from None
         content = None
@@ -275,22 +215,20 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(content)
 
 
-def _novelty_tensors(novelty: NoveltyDetector) -> dict[str, Tensor]:
-    """The arrays of a detector: the large ones as float16, which they were rounded to."""
-    tensors = {each.name: torch.from_numpy(getattr(novelty, each.name)) for each in fields(novelty)}
-    return tensors | {name: tensors[name].half() for name in ("mean", "components")}
-
-
 def _read_novelty(value: Any) -> NoveltyDetector:
     """Make a detector from its tensors, checked."""
     names = {each.name for each in fields(NoveltyDetector)}
     if not isinstance(value, dict) or value.keys() != names:
         raise damaged("novelty is not a table of its tensors")
     for name, part in value.items():
-        if not isinstance(part, Tensor) or not _is_usable(part, part.shape):
+        if not isinstance(part, np.ndarray) or not _is_usable(part, part.shape):
             raise damaged(f"novelty: {name} is not a tensor of numbers")
+        if part.size > ENCODER_CHANNELS**2:
+            raise damaged(f"novelty: {name} has too many numbers")
     try:
-        novelty = NoveltyDetector(**{name: part.float().numpy() for name, part in value.items()})
+        novelty = NoveltyDetector(
+            **{name: part.astype(np.float32, copy=False) for name, part in value.items()}
+        )
     except SettingError as error:
         raise damaged(f"novelty: {error}") from None
     if novelty.mean.shape != (ENCODER_CHANNELS,):
@@ -298,22 +236,6 @@ def _read_novelty(value: Any) -> NoveltyDetector:
     return novelty
 
 
-def _is_usable(value: Any, shape: torch.Size) -> bool:
-    """Whether a value of the file is an ordinary tensor of numbers, of this shape, in memory."""
-    return (
-        isinstance(value, Tensor)
-        and value.shape == shape
-        and value.layout == torch.strided
-        and value.device.type == "cpu"  # a tensor can be saved without its numbers
-        and not (value.is_quantized or value.is_complex())
-    )
-
-
-def _to_full(value: Tensor) -> Tensor:
-    """A copy in float32, or as it is where it holds whole numbers."""
-    return value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
-
-
-def _to_half(value: Tensor) -> Tensor:
-    value = value.detach().cpu().contiguous()
-    return value.to(torch.float16) if value.is_floating_point() else value
+def _is_usable(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a value of the file is an array of real numbers, of this shape."""
+    return isinstance(value, np.ndarray) and value.shape == shape and value.dtype.kind in "fiub"

@@ -6,6 +6,9 @@ from typing import Annotated
 from captioning.errors import SettingError
 
 MAX_BEAM = 1000  # what memory allows, and far more than helps
+BLOCKS = (3, 4, 6, 3)  # of a ResNet-50, in each layer (He et al. 2016, table 1)
+EXPANSION = 4  # a block's output channels, relative to its width
+ENCODER_CHANNELS = 2048
 
 
 @dataclass(frozen=True)

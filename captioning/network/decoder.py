@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captioning.network.classifier import Classifier
-from captioning.network.config import ModelConfig
-
-ENCODER_CHANNELS = 2048
+from captioning.network.config import ENCODER_CHANNELS, ModelConfig
 
 
 class Memory(NamedTuple):

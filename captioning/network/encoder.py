@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-EXPANSION = 4  # a block's output channels, relative to its width
-BLOCKS = (3, 4, 6, 3)  # in each layer (table 1)
+from captioning.network.config import BLOCKS, EXPANSION
 
 
 class FrozenBatchNorm(nn.Module):

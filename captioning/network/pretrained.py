@@ -4,15 +4,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights
 
 from captioning.data.class_nouns import class_nouns
 from captioning.errors import CaptioningError
-from captioning.network.checkpoint import Checkpoint, load_plain, what_else
-from captioning.network.decoder import ENCODER_CHANNELS
+from captioning.network.checkpoint import Checkpoint, what_else
+from captioning.network.config import ENCODER_CHANNELS
 from captioning.network.encoder import Encoder
+from captioning.network.saved_network import build_network, load_plain
 
 
 class PretrainedError(CaptioningError):
@@ -118,7 +121,7 @@ def _classifier(state: Mapping[str, Tensor]) -> nn.Linear:
 def _from_checkpoint(path: Path) -> PretrainedEncoder:
     checkpoint = Checkpoint.load(path)
     source = f"the encoder of {path.name}, because torchvision's weights could not be downloaded"
-    network = checkpoint.build()
+    network = build_network(checkpoint)
     classifier = network.decoder.classifier.linear
     return PretrainedEncoder(network.encoder, classifier, source, checkpoint.training_images)
 
@@ -129,10 +132,12 @@ def encoder_hash(encoder: Encoder) -> str:
     return f"{digest}, stride in 1x1" if encoder.stride_in_1x1 else digest
 
 
-def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of tensors, names included."""
+def weights_hash(weights: Mapping[str, Tensor | NDArray[Any]]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of tensors or arrays, names included."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())
-        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+        value = weights[name]
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        digest.update(array.tobytes())
     return digest.hexdigest()[:16]

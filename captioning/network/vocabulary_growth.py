@@ -9,6 +9,7 @@ from torch import Tensor
 
 from captioning.data.vocab import SPECIAL_TOKENS, START, UNK, Vocabulary, is_manner
 from captioning.network.checkpoint import Checkpoint
+from captioning.network.saved_network import tensor_of
 
 _NOISE = 0.1  # relative to the standard deviation of the known words' vectors
 
@@ -34,11 +35,11 @@ def extend_vocabulary(
         [START if is_manner(word[1:-1]) and word[0] == "<" else UNK for word in new]
     )
     for name in ("decoder.embedding.weight", "decoder.vocabulary.weight"):
-        weights[name] = _append_rows(weights[name].float(), like, generator)
-    bias = weights["decoder.vocabulary.bias"].float()  # (V,)
+        weights[name] = _append_rows(tensor_of(weights[name]).float(), like, generator).numpy()
+    bias = tensor_of(weights["decoder.vocabulary.bias"]).float()  # (V,)
     share = bias[UNK] - math.log(max(1, int((like == UNK).sum())))
     added = torch.where(like == UNK, share, bias[START])
-    weights["decoder.vocabulary.bias"] = torch.cat([bias, added])
+    weights["decoder.vocabulary.bias"] = torch.cat([bias, added]).numpy()
     return replace(
         checkpoint,
         vocabulary=Vocabulary((*known.words, *new)),

@@ -14,6 +14,7 @@ from captioning.data.dataset import Batch
 from captioning.files import remove_leftovers
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.model import CaptioningModel
+from captioning.network.saved_network import save_checkpoint
 from captioning.training.config import TrainConfig
 from captioning.training.resume import Progress, Record, ResumeFile, Stateful, defer_interrupts
 from captioning.training.train import (
@@ -106,7 +107,7 @@ class _Loop:
         }
         best = max((self.task.rank(earlier["dev"]) for earlier in progress.records), default=())
         if self.task.rank(figures) > best:
-            self.run.checkpoint(self.network, figures).save(self.run.best)
+            save_checkpoint(self.run.checkpoint(self.network, figures), self.run.best)
         following = Progress([*progress.records, record])
         # Before the epoch counts as done, or a run killed in between would never report it.
         self.run.report(following.records)

@@ -10,6 +10,7 @@ from captioning.inference.captioner import Captioner
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.novelty import NoveltyDetector
+from captioning.network.saved_network import build_network
 
 MOST_TRAINING = 4000  # photographs; more change little, and each has to be encoded
 MOST_HELD_OUT = 2000
@@ -36,7 +37,7 @@ def with_novelty(
     parts = [_some(training, MOST_TRAINING, seed), _some(held_out, MOST_HELD_OUT, seed)]
     if min(map(len, parts)) < FEWEST:
         return replace(checkpoint, novelty=None)
-    engine = TorchEngine(checkpoint.build().to(device), take_over=True)
+    engine = TorchEngine(build_network(checkpoint).to(device), take_over=True)
     captioner = Captioner(engine, checkpoint.images, checkpoint.vocabulary, checkpoint.decoding)
     means = [captioner.mean_features([photograph.path for photograph in part]) for part in parts]
     return replace(checkpoint, novelty=NoveltyDetector.fit(*means))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from captioning.data.data_sets import DataSets
 from captioning.inference.torch_engine import resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
+from captioning.network.saved_network import save_checkpoint
 from captioning.training.flags import ALL, TrainingFlags
 from captioning.training.language import LanguageStage
 from captioning.training.novelty import with_novelty
@@ -52,14 +53,14 @@ def _run_stages(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> None:
             made += [checkpoint] if name != LANGUAGE else []
     if flags.stage in (ALL, BLEND) and not flags.init:
         made.append(stage.blend())
-        made[-1].save(files.checkpoint(BLEND))
+        save_checkpoint(made[-1], files.checkpoint(BLEND))
     if not made:
         return
     best = _with_novelty(best_of(made, files.best), data, flags)
-    best.save(files.best)
+    save_checkpoint(best, files.best)
     say(f"best: {files.best}, CIDEr-D {best.figures['CIDEr-D']:.2f} on dev")
     if flags.install:
-        best.save(SHIPPED_MODEL)
+        save_checkpoint(best, SHIPPED_MODEL)
         say(f"installed as {SHIPPED_MODEL}")
 
 

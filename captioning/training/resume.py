@@ -14,7 +14,7 @@ import torch
 
 from captioning.errors import CaptioningError, SettingError
 from captioning.files import remove_leftovers
-from captioning.network.checkpoint import load_plain, save_plain
+from captioning.network.saved_network import load_plain, save_plain
 
 Record: TypeAlias = dict[str, Any]  # one epoch: its number, losses, figures
 

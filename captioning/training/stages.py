@@ -15,6 +15,7 @@ from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.model import CaptioningModel
 from captioning.network.pretrained import weights_hash
+from captioning.network.saved_network import arrays_of, build_network, tensors_of, weights_of
 from captioning.training.fit import Run, Task, fit
 from captioning.training.flags import TrainingFlags
 from captioning.training.objective import CaptionLoss
@@ -47,7 +48,7 @@ class Stage:
         self.recipe, self.flags = recipe, flags
         self.config = resolve_precision(recipe.stages[name], flags.device)
         self.files = RunFiles(flags.run_name)
-        self.network = start.build().to(flags.device)
+        self.network = build_network(start).to(flags.device)
         self.data = StageData(start, data, self.config, flags)
         self.others: dict[str, Mapping[str, float]] = {}  # the last epoch's figures by name
 
@@ -144,7 +145,7 @@ class Stage:
         """What to save of a network that scored ``figures`` on the development photographs."""
         trained = replace(
             self.start,
-            weights=network.state_dict(),
+            weights=weights_of(network),
             training_images=self.start.training_images | self.seen,
             decoding=self.recipe.decoding,
             figures=figures,
@@ -161,9 +162,10 @@ class Stage:
                 f"the one of the stage before; train --stage {self.name} again"
             )
         share, decoding = self.recipe.blend, self.recipe.decoding
-        weights = interpolate_weights(self.start.weights, after.weights, share)
+        first, second = (tensors_of(each.weights) for each in (self.start, after))
+        weights = arrays_of(interpolate_weights(first, second, share))
         blended = replace(after, weights=weights, decoding=decoding)
-        network = blended.build().to(self.flags.device)
+        network = build_network(blended).to(self.flags.device)
         figures = self.score(network, self.sets.dev, self.data.dev(self.network))
         config = {"share": share, **asdict(decoding)}
         return add_stage(replace(blended, figures=figures), BLEND, config, self.sets, self.flags)

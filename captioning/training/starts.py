@@ -18,6 +18,7 @@ from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.config import ModelConfig
 from captioning.network.model import CaptioningModel
 from captioning.network.pretrained import PretrainedEncoder, pretrained_encoder
+from captioning.network.saved_network import weights_of
 from captioning.network.vocabulary_growth import extend_vocabulary
 from captioning.training.flags import TrainingFlags
 from captioning.training.recipe import DECODER, LANGUAGE, STAGES, Recipe
@@ -71,7 +72,7 @@ def from_scratch(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> Checkp
         model=network.config,
         images=ImageConfig(recipe.image_size),
         vocabulary=vocabulary,
-        weights=network.state_dict(),
+        weights=weights_of(network),
         training_images=pretrained.training_images,
         decoding=recipe.decoding,
         provenance={"encoder": source, "data": data.describe(), "stages": []},

@@ -24,6 +24,7 @@ from captioning.inference.captioner import UNUSUAL_WARNING, Captioner
 from captioning.inference.export import as_html
 from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
 from captioning.network.novelty import NoveltyDetector
+from captioning.network.saved_network import save_checkpoint
 from captioning.pictures import STRENGTH
 from tests.app.pages import (
     SECONDS,
@@ -224,7 +225,7 @@ def test_an_unsure_caption_comes_with_a_warning(monkeypatch, tmp_path, checkpoin
 def test_an_unusual_picture_comes_with_a_warning(monkeypatch, tmp_path, checkpoint):
     parts = np.zeros(2048), np.zeros((0, 2048)), np.ones(1), np.array([0.0, 1e-3])
     detector = NoveltyDetector(*(part.astype(np.float32) for part in parts))
-    replace(checkpoint, novelty=detector).save(tmp_path / "wary.pth")
+    save_checkpoint(replace(checkpoint, novelty=detector), tmp_path / "wary.pth")
     monkeypatch.setenv("CAPTIONING_MODEL", str(tmp_path / "wary.pth"))
     shown = upload(page(), ("photo.jpg", photograph()))
     assert [warning.value for warning in shown.warning] == [UNUSUAL_WARNING]

@@ -14,8 +14,7 @@ from captioning.evaluation.faithfulness import SHARE, AttentionProbe
 from captioning.evaluation.uncertainty import estimates, intervals
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.torch_engine import TorchEngine
-from captioning.network.config import DecodeConfig, ModelConfig
-from captioning.network.decoder import ENCODER_CHANNELS
+from captioning.network.config import ENCODER_CHANNELS, DecodeConfig, ModelConfig
 from captioning.network.model import CaptioningModel
 from captioning.training.config import TrainConfig
 from captioning.training.losses import token_cross_entropy

@@ -25,6 +25,7 @@ from captioning.network.config import DecodeConfig
 from captioning.network.encoder import Encoder
 from captioning.network.model import CaptioningModel
 from captioning.network.novelty import NoveltyDetector
+from captioning.network.saved_network import build_network, save_checkpoint
 
 
 def noise(seed):
@@ -88,7 +89,7 @@ def test_probabilities_and_attention_are_those_of_the_network_for_these_words(
     captioner, checkpoint_path, alone
 ):
     checkpoint = Checkpoint.load(checkpoint_path)
-    network = checkpoint.build()
+    network = build_network(checkpoint)
     for photo, caption in zip(PHOTOS, alone, strict=True):
         ids = checkpoint.vocabulary.encode(caption.words)
         pixels = torch.from_numpy(load_image(photo, checkpoint.images)).unsqueeze(0)
@@ -110,7 +111,7 @@ def test_settings_of_the_checkpoint_are_used(captioner, alone):
 
 def test_the_default_settings_of_a_checkpoint_are_used(checkpoint, tmp_path):
     path = tmp_path / "default.pth"
-    replace(checkpoint, decoding=DecodeConfig()).save(path)
+    save_checkpoint(replace(checkpoint, decoding=DecodeConfig()), path)
     assert Captioner.load(path).decoding == DecodeConfig()
 
 
@@ -133,9 +134,9 @@ def lengths(captions):
 def test_no_caption_is_longer_than_the_max_words_of_the_checkpoint(checkpoint, tmp_path):
     path = tmp_path / "short.pth"
     decoding = DecodeConfig(beam=4, length_penalty=5.0)  # which prefers long captions
-    replace(checkpoint, decoding=decoding).save(path)
+    save_checkpoint(replace(checkpoint, decoding=decoding), path)
     assert max(lengths(Captioner.load(path).stream(PHOTOS))) > 5
-    replace(checkpoint, decoding=replace(decoding, max_words=5)).save(path)
+    save_checkpoint(replace(checkpoint, decoding=replace(decoding, max_words=5)), path)
     short = Captioner.load(path)
     assert max(lengths(short.stream(PHOTOS))) == 5
     assert max(lengths(short.stream(PHOTOS, beam=2))) == 5

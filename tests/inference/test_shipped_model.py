@@ -15,6 +15,7 @@ from captioning.data.splits import official_split, split_photographs
 from captioning.data.vocab import SPECIAL_TOKENS, START, tokenize
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
+from captioning.network.saved_network import build_network
 
 PHOTOGRAPHS = {example.path.stem: read_photo(example.path) for example in examples()}
 MOST_BYTES = 95 * 10**6
@@ -81,7 +82,7 @@ def test_dogs_are_mentioned_where_there_are_some_and_only_there(captioner):
 
 
 def test_teacher_forcing_a_caption_gives_its_attention(captioner, captions):
-    engine = TorchEngine(Checkpoint.load(SHIPPED_MODEL).build())
+    engine = TorchEngine(build_network(Checkpoint.load(SHIPPED_MODEL)))
     pixels = load_image(PHOTOGRAPHS["astronaut"], captioner.images)
     features = engine.encode(torch.from_numpy(pixels).unsqueeze(0))
     caption = captions["astronaut"]

@@ -24,6 +24,7 @@ from captioning.network.pretrained import (
     pretrained_encoder,
     weights_hash,
 )
+from captioning.network.saved_network import arrays_of, build_network, save_checkpoint, tensors_of
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +114,9 @@ def test_the_weights_are_those_that_a_checkpoint_gives_back(
         encoder["encoder.stages.conv1.weight"], resnet.state_dict()["conv1.weight"]
     )
     path = tmp_path / "model.pth"
-    replace(checkpoint, weights={**checkpoint.weights, **encoder}).save(path)
-    loaded = Checkpoint.load(path).build().encoder
+    weights = {**checkpoint.weights, **arrays_of(encoder)}
+    save_checkpoint(replace(checkpoint, weights=weights), path)
+    loaded = build_network(Checkpoint.load(path)).encoder
     assert encoder_hash(loaded) == encoder_hash(first.encoder)
 
 
@@ -265,7 +267,7 @@ def test_a_download_that_fails_falls_back_on_the_checkpoints_encoder(
     assert first.training_images == Checkpoint.load(checkpoint_path).training_images
     for name, value in first.encoder.stages.state_dict().items():
         assert_close(value, state[name].half().float(), rtol=0, atol=0)
-    kept = Checkpoint.load(checkpoint_path).weights
+    kept = tensors_of(Checkpoint.load(checkpoint_path).weights)
     assert torch.equal(first.classifier.weight, kept["decoder.classifier.linear.weight"].float())
     assert torch.equal(first.classifier.bias, kept["decoder.classifier.linear.bias"].float())
 
@@ -284,7 +286,7 @@ def test_a_download_that_fails_without_a_fallback_says_what_to_do(failure, reque
 def test_the_strides_are_those_of_the_fallback(no_network, checkpoint, tmp_path):
     path = tmp_path / "original.pth"
     model = replace(checkpoint.model, stride_in_1x1=True)
-    replace(checkpoint, model=model).save(path)
+    save_checkpoint(replace(checkpoint, model=model), path)
     first = pretrained_encoder(fallback=path)
     assert first.stride_in_1x1
     assert first.encoder.stages.layer2[0].conv1.stride == (2, 2)
@@ -314,6 +316,7 @@ def test_the_hash_does_not_depend_on_the_layout_in_memory():
     square = torch.arange(6.0).view(2, 3)
     assert weights_hash({"a": square.t()}) == weights_hash({"a": square.t().contiguous()})
     assert weights_hash({"a": square.requires_grad_()}) == weights_hash({"a": square.detach()})
+    assert weights_hash({"a": square.t()}) == weights_hash(arrays_of({"a": square.t()}))
 
 
 def test_the_hash_of_an_encoder_depends_on_where_it_strides(resnet):

@@ -7,8 +7,8 @@ from torch import nn
 
 from captioning.data.dataset import Batch
 from captioning.data.vocab import END, PAD, SPECIAL_TOKENS, START, Vocabulary
-from captioning.network.config import ModelConfig
-from captioning.network.decoder import ENCODER_CHANNELS, Decoder
+from captioning.network.config import ENCODER_CHANNELS, ModelConfig
+from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
 from captioning.training.config import TrainConfig
 from captioning.training.objective import CaptionLoss

@@ -27,12 +27,13 @@ class Saved:
     def __init__(self, network, figures):
         self.content = {"weights": weights_of(network), "figures": dict(figures)}
 
-    def save(self, path):
-        torch.save(self.content, path)
-
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
+    def save(saved, path):
+        torch.save(saved.content, path)
+
+    monkeypatch.setattr("captioning.training.fit.save_checkpoint", save)
     return Run(tmp_path / "best.pth", tmp_path / "resume.pth", Saved, lambda records: None)
 
 

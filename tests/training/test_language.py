@@ -13,8 +13,7 @@ from captioning.data.data_sets import DataSets
 from captioning.data.dataset import batches
 from captioning.data.vocab import END, PAD, START, Vocabulary
 from captioning.network.classifier import OFFERED
-from captioning.network.config import ModelConfig
-from captioning.network.decoder import ENCODER_CHANNELS
+from captioning.network.config import ENCODER_CHANNELS, ModelConfig
 from captioning.training.config import TrainConfig
 from captioning.training.language import (
     LanguageLoss,

@@ -9,6 +9,7 @@ from captioning.inference.captioner import Captioner
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.novelty import NoveltyDetector
+from captioning.network.saved_network import save_checkpoint
 from captioning.training import novelty
 from captioning.training.novelty import with_novelty
 
@@ -45,7 +46,8 @@ def test_it_is_fitted_to_the_encoders_features(checkpoint, network, photographs)
 
 
 def test_captions_of_the_saved_checkpoint_have_it(checkpoint, photographs, tmp_path):
-    with_novelty(checkpoint, photographs[:10], photographs[10:]).save(tmp_path / "model.pth")
+    made = with_novelty(checkpoint, photographs[:10], photographs[10:])
+    save_checkpoint(made, tmp_path / "model.pth")
     captioner = Captioner.load(tmp_path / "model.pth")
     (shown, *_), far = captioner.stream(paths(photographs[10:])), captioner(noise())
     assert 0 <= shown.novelty <= 1

@@ -6,6 +6,7 @@ import main
 from captioning.data.data_sets import DataSet, DataSets
 from captioning.data.splits import Splits
 from captioning.network.checkpoint import Checkpoint
+from captioning.network.saved_network import save_checkpoint
 from captioning.training.provenance import add_stage, measured_on
 
 HOME = DataSet("home", Splits((), (), (), "a split"))
@@ -28,7 +29,9 @@ def test_a_stage_says_what_it_learned_from_and_was_measured_on(
     checkpoint, tmp_path, data, described
 ):
     flags = main.parse_arguments(["--epochs", "3"])
-    add_stage(checkpoint, "third", {"epochs": 3}, data, flags).save(tmp_path / "made.pth")
+    save_checkpoint(
+        add_stage(checkpoint, "third", {"epochs": 3}, data, flags), tmp_path / "made.pth"
+    )
     made = Checkpoint.load(tmp_path / "made.pth")
     assert [stage["stage"] for stage in made.stages] == ["first", "second", "third"]
     last = made.stages[-1]

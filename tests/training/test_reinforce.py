@@ -12,8 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from captioning.data.dataset import Batch
 from captioning.data.vocab import END, PAD, START, TOKENS, UNK
 from captioning.network.classifier import Nouns
-from captioning.network.config import ModelConfig
-from captioning.network.decoder import ENCODER_CHANNELS, Decoder
+from captioning.network.config import ENCODER_CHANNELS, ModelConfig
+from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
 from captioning.training import reinforce
 from captioning.training.config import TrainConfig

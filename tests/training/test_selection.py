@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from captioning.network.config import DecodeConfig
+from captioning.network.saved_network import save_checkpoint
 from captioning.training.selection import best_of
 
 SEARCH = DecodeConfig(beam=4, length_penalty=0.8)
@@ -61,13 +62,13 @@ def test_an_older_best_counts_if_it_was_made_from_the_last_by_the_same_search(
     make, tmp_path, capsys
 ):
     last, known = make("decoder", score=10.0), tmp_path / "best.pth"
-    make("decoder", "finetune", score=20.0).save(known)
+    save_checkpoint(make("decoder", "finetune", score=20.0), known)
     assert best_of([last], known).figures["CIDEr-D"] == 20
-    make("other", "finetune", score=20.0).save(known)
+    save_checkpoint(make("other", "finetune", score=20.0), known)
     assert best_of([last], known) is last
     assert capsys.readouterr().out == ""
     for stage in ("decoder", "other"):
-        make(stage, "finetune", score=20.0, decoding=OTHER).save(known)
+        save_checkpoint(make(stage, "finetune", score=20.0, decoding=OTHER), known)
         assert best_of([last], known) is last
         assert "best.pth does not count" in capsys.readouterr().out
 

@@ -9,6 +9,7 @@ import torch
 import main as trainer
 from captioning import Captioner
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
+from captioning.network.saved_network import build_network
 from tests.training.shapes import (
     CAPTION,
     COLOURS,
@@ -28,7 +29,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes")
     captions = write_data_set(folder, copies=8)
     shipped = Checkpoint.load(SHIPPED_MODEL)
-    network = shipped.build()
+    network = build_network(shipped)
     classifier = network.decoder.classifier.linear.state_dict()
     encoder = network.encoder.stages.state_dict()
     encoder |= {f"fc.{name}": value for name, value in classifier.items()}
