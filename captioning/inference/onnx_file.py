@@ -85,11 +85,14 @@ class Graph:
     def to_bytes(self) -> bytes:
         """The model of this graph, as a file would hold it."""
         size = sum(p.size if isinstance(p, _Weight) else len(p) for p in self._parts)
-        file = io.BytesIO()  # joining bytes would need all weights at once
-        file.write(_int(1, FORMAT))  # ModelProto
-        file.write(_bytes(8, _int(2, OPERATORS)))
-        file.write(_head(7, _LENGTH) + _varint(size))
-        for part in self._parts:
+        head = _int(1, FORMAT) + _bytes(8, _int(2, OPERATORS))  # ModelProto
+        head += _head(7, _LENGTH) + _varint(size)
+        # To join bytes would need all weights at once; to let a file grow would copy it.
+        file = io.BytesIO()
+        file.seek(len(head) + size - 1)
+        file.write(b"\0")
+        file.seek(0)
+        for part in (head, *self._parts):
             file.write(part if isinstance(part, bytes) else _content(part))
         return file.getvalue()
 

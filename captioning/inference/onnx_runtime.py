@@ -29,6 +29,7 @@ class OnnxRuntime:
         session = onnxruntime.InferenceSession(
             graph, self._options, providers=["CPUExecutionProvider"]
         )
+        session._model_bytes = None  # it would keep the model, of which it has made its own
         names = [output.name for output in session.get_outputs()]
 
         def run(given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
