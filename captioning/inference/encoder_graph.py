@@ -121,8 +121,9 @@ class _Blocks:
         """Images to a quarter of their size, with 64 channels."""
         x = self.graph.op("Relu", self._convolution(x, "conv1", "bn1", stride=2, padding=3))
         pad, ceil = (0, 1) if self.stride_in_1x1 else (1, 0)
-        window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [pad] * 4}
-        return self.graph.op("MaxPool", x, ceil_mode=ceil, **window)
+        return self.graph.op(
+            "MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[pad] * 4, ceil_mode=ceil
+        )
 
     def bottleneck(self, x: str, name: str, stride: int) -> str:
         """Three convolutions and a shortcut around them (He et al., figure 5, right)."""

@@ -8,7 +8,7 @@ it would be a sixth of all that captioning installs; tests read with it what is 
 
 import io
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,7 +101,7 @@ class Graph:
         return f"v{self._values}"
 
 
-def _content(weight: _Weight) -> Iterable[Any]:
+def _content(weight: _Weight) -> memoryview:
     array = np.ascontiguousarray(weight.make())
     if array.nbytes != weight.size:
         raise ValueError(f"a weight has {array.nbytes} bytes in place of {weight.size}")
