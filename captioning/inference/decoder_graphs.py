@@ -48,8 +48,8 @@ def _offer(layers: Layers, probabilities: str) -> None:
     """Add the likeliest nouns, of the probabilities (B, O) of the classes."""
     graph, op = layers.graph, layers.graph.op
     words, classes = _nouns_of_classes(layers)  # (U,), (O,)
-    zeros = op("Mul", op("Gather", probabilities, layers.indices(0), axis=1), graph.constant(_ZERO))
-    zeros = op("Expand", zeros, layers.indices(1, len(words)))  # (B, U)
+    first = op("Gather", probabilities, layers.indices(0), axis=1)  # (B, 1)
+    zeros = op("Mul", first, graph.constant(np.zeros(len(words), np.float32)))  # (B, U)
     into = op("Expand", graph.constant(classes[None]), op("Shape", probabilities))
     by_noun = op("ScatterElements", zeros, into, probabilities, axis=1, reduction="add")
     count = min(OFFERED, layers.vocabulary)
@@ -61,9 +61,6 @@ def _offer(layers: Layers, probabilities: str) -> None:
     table = embedded @ layers.full("copy.noun.weight").T + layers.full("copy.noun.bias")  # (U, A)
     names = op("Gather", graph.constant(table), index, output="names")
     op("Identity", layers.copy_keys(names, confidence), output="copy_keys")
-
-
-_ZERO = np.float32(0)
 
 
 def _nouns_of_classes(layers: Layers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

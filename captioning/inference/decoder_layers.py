@@ -1,7 +1,7 @@
 """The decoder's layers as ONNX operators, which its graphs are made of.
 
-Each method adds one layer of ``network.decoder.Decoder`` to a graph. Values are (..., I) to (..., O)
-with any dimensions before, mostly B photographs and K beams. Dimensions: I and O of a matrix,
+Each method adds one layer of ``network.decoder.Decoder`` to a graph. Values have any dimensions
+before those that are named, mostly B photographs and K beams. Dimensions: I and O of a matrix,
 L locations, C encoder channels, D decoder width, E embedding width, A attention width, N offered
 nouns, V vocabulary.
 """
@@ -17,7 +17,8 @@ from captioning.inference.onnx_file import Graph
 
 Weights = Mapping[str, NDArray[Any]]
 CHANNELS = 2048
-FLOAT, INT64 = 1, 7  # of TensorProto.DataType: what Cast makes
+FLOAT = 1  # of TensorProto.DataType: what Cast makes
+_LEAST = 1e-12  # a scale's numerator: that of an output whose weights are all 0
 
 
 class Layers:
@@ -38,9 +39,8 @@ class Layers:
         """A weight of the decoder; the LSTM's for words and for contexts are there alone too."""
         if name in ("lstm.of_word", "lstm.of_context"):
             both = self.weights["decoder.lstm.weight_ih"]  # (4 D, E + C)
-            return (
-                both[:, : self.embedding] if name == "lstm.of_word" else both[:, self.embedding :]
-            )
+            words = self.embedding
+            return both[:, :words] if name == "lstm.of_word" else both[:, words:]
         return self.weights[f"decoder.{name}"]
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -76,7 +76,7 @@ class Layers:
         """Vectors (..., E) of tokens (...)."""
         table = self.weight("embedding.weight")
         rows = self.graph.weight(table.dtype.name, table.shape, lambda: table)
-        return self.graph.op("Cast", self.graph.op("Gather", rows, tokens), to=FLOAT)
+        return self._cast(self.graph.op("Gather", rows, tokens))
 
     def attention_scores(self, keys: str, asking: str) -> str:
         """Scores (..., L, 1) of keys (..., L, A), for what asks (..., D + E)."""
@@ -146,15 +146,23 @@ class Layers:
         """The matrix (I, O) of weights (O, I) side by side."""
         shapes = [self.shape(name) for name in names]
         shape = (sum(inputs for _, inputs in shapes), shapes[0][0])
-        if not (self.small and min(shape) > 1):
-            return self.graph.weight("float32", shape, lambda: self._transposed(names))
-        whole = self._transposed(names)
-        scale = np.maximum(np.abs(whole).max(axis=0), 1e-12) / 127  # (O,)
-        rounded = np.rint(whole / scale).astype(np.int8)
-        weight = self.graph.weight("int8", shape, lambda: rounded)
-        return self.graph.op("DequantizeLinear", weight, self.graph.constant(scale), axis=1)
+        if self.small and min(shape) > 1:
+            return self._rounded(self._transposed(names).astype(np.float32))
+        kind = self.weight(names[0]).dtype.name
+        # As they are stored, because half the bytes have half the copies while it is compiled.
+        return self._cast(self.graph.weight(kind, shape, lambda: self._transposed(names)))
 
-    def _transposed(self, names: tuple[str, ...]) -> NDArray[np.float32]:
+    def _cast(self, x: str) -> str:
+        return self.graph.op("Cast", x, to=FLOAT)
+
+    def _transposed(self, names: tuple[str, ...]) -> NDArray[Any]:
         parts = [self.weight(name) for name in names]
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        return whole.T.astype(np.float32, order="C")
+        return np.ascontiguousarray(whole.T)
+
+    def _rounded(self, matrix: NDArray[np.float32]) -> str:
+        """A matrix (I, O) in 8 bits, with a scale for each output."""
+        scale = np.maximum(np.abs(matrix).max(axis=0), _LEAST) / 127  # (O,)
+        rounded = np.rint(matrix / scale).astype(np.int8)
+        weight = self.graph.weight("int8", matrix.shape, lambda: rounded)
+        return self.graph.op("DequantizeLinear", weight, self.graph.constant(scale), axis=1)

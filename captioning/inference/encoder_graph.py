@@ -16,6 +16,7 @@ from captioning.inference.onnx_file import Graph
 Weights = Mapping[str, NDArray[Any]]
 BLOCKS = (3, 4, 6, 3)  # in each layer (He et al., CVPR 2016, table 1)
 CHANNELS = 2048
+FLOAT = 1  # of TensorProto.DataType: what Cast makes
 _EPSILON = 1e-5  # of the batch norms
 
 
@@ -32,13 +33,19 @@ class Convolution:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the kernel: (out, in, height, width)."""
-        return self.weights[f"{self.name}.weight"].shape
+        return self.stored().shape
 
     def kernel(self) -> NDArray[np.float32]:
         """The kernel times the batch norm's scale."""
-        kernel = self.weights[f"{self.name}.weight"].astype(np.float32)
-        kernel *= self._scale().astype(np.float32)[:, None, None, None]
-        return kernel
+        return self.stored().astype(np.float32) * self.scale()
+
+    def stored(self) -> NDArray[Any]:
+        """The kernel as the checkpoint has it."""
+        return self.weights[f"{self.name}.weight"]
+
+    def scale(self) -> NDArray[np.float32]:
+        """The batch norm's scale (out, 1, 1, 1)."""
+        return self._scale().astype(np.float32)[:, None, None, None]
 
     def bias(self) -> NDArray[np.float32]:
         """What the batch norm adds to each output channel."""
@@ -70,7 +77,11 @@ Convolve = Callable[[Graph, str, Convolution], str]
 
 def convolve(graph: Graph, x: str, convolution: Convolution) -> str:
     """A convolution in the precision of its input."""
-    kernel = graph.weight("float32", convolution.shape, convolution.kernel)
+    stored = convolution.stored()
+    # In the checkpoint's float16: half the bytes have half the copies while they are compiled.
+    kernel = graph.weight(stored.dtype.name, stored.shape, lambda: stored)
+    kernel = graph.op("Cast", kernel, to=FLOAT)
+    kernel = graph.op("Mul", kernel, graph.constant(convolution.scale()))
     return convolution.apply(graph, x, kernel)
 
 
@@ -110,8 +121,9 @@ class _Blocks:
         """Images to a quarter of their size, with 64 channels."""
         x = self.graph.op("Relu", self._convolution(x, "conv1", "bn1", stride=2, padding=3))
         pad, ceil = (0, 1) if self.stride_in_1x1 else (1, 0)
-        window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [pad] * 4}
-        return self.graph.op("MaxPool", x, ceil_mode=ceil, **window)
+        return self.graph.op(
+            "MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[pad] * 4, ceil_mode=ceil
+        )
 
     def bottleneck(self, x: str, name: str, stride: int) -> str:
         """Three convolutions and a shortcut around them (He et al., figure 5, right)."""

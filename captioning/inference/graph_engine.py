@@ -4,6 +4,8 @@ Dimensions: B photographs, K beams each, N captions, R words, M ways to hide loc
 L locations, C encoder channels, D decoder width.
 """
 
+import ctypes
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -12,14 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioning.data.vocab import START
+from captioning.errors import SettingError
 from captioning.inference.decoder_graphs import start_graph, step_graph
-from captioning.inference.encoder_graph import encoder_graph
+from captioning.inference.encoder_graph import convolve, encoder_graph
 from captioning.inference.engine import Continuations
 from captioning.inference.occlusion_graph import occlusion_graph
+from captioning.inference.onnx_file import Graph
+from captioning.inference.quantisation import Ranges, quantised
 from captioning.network.config import ModelConfig
 
 Array = NDArray[Any]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
+PRECISIONS = ("float32", "bfloat16", "int8")
 AT_ONCE = 1024  # predictions of ``occlude``: their logits are the most memory that it needs
 _NEVER = np.float32(-1e9)  # an attention score whose exponential is 0 in any precision
 
@@ -27,11 +33,20 @@ _NEVER = np.float32(-1e9)  # an attention score whose exponential is 0 in any pr
 class Runtime(Protocol):
     """A program that runs ONNX graphs."""
 
-    chunk: int  # images that it encodes at once
+    @property
+    def name(self) -> str:
+        """What people call it."""
 
-    def compile(self, graph: bytes) -> Run:
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those of ``PRECISIONS`` in which it is quicker than in float32 on this processor."""
+
+    @property
+    def small_weights(self) -> bool:
+        """Whether it is quicker with 8-bit weights that it multiplies with floats."""
+
+    def compile(self, graph: bytes, bfloat16: bool = False) -> Run:
         """Make an ONNX model run: inputs by name to outputs by name, from any thread."""
-        ...
 
 
 class Memory(NamedTuple):
@@ -56,38 +71,56 @@ class State(NamedTuple):
 class GraphEngine:
     """Runs a checkpoint's network in ``runtime``.
 
-    ``weights`` are the checkpoint's, ``size`` the width and height of its images. Graphs are made
-    of the weights and compiled one after the other, so that only one is twice in memory at a time;
-    that of ``occlude`` when it is first needed.
+    ``weights`` are the checkpoint's, ``size`` the width and height of its images. In precision
+    "bfloat16" the encoder computes in that, in "int8" in whole numbers of 8 bits, for which it
+    needs the ``ranges`` of its activations; in both the decoder's matrices have 8 bits where that
+    is quicker. Raises SettingError for a precision that the runtime does not have here.
+
+    Graphs are made of the weights and compiled one after the other, so that only one is in memory
+    more than once at a time; that of ``occlude`` when it is first needed.
     """
 
     def __init__(
-        self, weights: Mapping[str, Array], config: ModelConfig, size: int, runtime: Runtime
+        self,
+        weights: Mapping[str, Array],
+        config: ModelConfig,
+        size: int,
+        runtime: Runtime,
+        precision: str = "float32",
+        ranges: Ranges | None = None,
     ) -> None:
+        _check_precision(precision, runtime, ranges)
+        self.precision = precision
         self._runtime = runtime
-        encoder = encoder_graph(weights, config.stride_in_1x1, size)
-        self._encode = runtime.compile(encoder.to_bytes())
-        del encoder
+        self._width, self._vocabulary = config.decoder_dim, config.vocabulary_size
+        kind = convolve if precision != "int8" or ranges is None else quantised(ranges)
+        encoder = encoder_graph(weights, config.stride_in_1x1, size, kind)
+        self._encode = self._compile(encoder, bfloat16=precision == "bfloat16")
+        del encoder  # the caller may drop the encoder's weights from here on
         self._weights = {n: w for n, w in weights.items() if n.startswith("decoder.")}
-        self._width = config.decoder_dim
-        self._start = runtime.compile(start_graph(self._weights).to_bytes())
-        self._step = runtime.compile(step_graph(self._weights).to_bytes())
+        small = precision != "float32" and runtime.small_weights
+        self._start = self._compile(start_graph(self._weights))
+        self._step = self._compile(step_graph(self._weights, small))
         self._occlude: Run | None = None
-        self._vocabulary = config.vocabulary_size
         self._compiling = threading.Lock()
+
+    def _compile(self, graph: Graph, bfloat16: bool = False) -> Run:
+        run = self._runtime.compile(graph.to_bytes(), bfloat16)
+        _give_back_memory()
+        return run
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Pixels (B, 3, H, W) to features (B, L, C)."""
         if not len(images):
             return self.encode(np.zeros((1, *images.shape[1:]), np.float32))[:0]
-        chunk = self._runtime.chunk
-        chunks = [images[start : start + chunk] for start in range(0, len(images), chunk)]
-        features = [self._encode({"images": pixels})["features"] for pixels in chunks]
+        # Several at once take no less time, and more memory.
+        alone = (images[number : number + 1] for number in range(len(images)))
+        features = [self._encode({"images": pixels})["features"] for pixels in alone]
         return features[0] if len(features) == 1 else np.concatenate(features)
 
     def mean(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Means (B, C) of features over the locations."""
-        return features.mean(axis=1)
+        return features.mean(axis=1, dtype=np.float32)
 
     def start(self, features: NDArray[np.float32]) -> State:
         """Begin a caption for each photograph of features (B, L, C)."""
@@ -196,9 +229,29 @@ class GraphEngine:
     def _run_occlusion(self, given: Mapping[str, Array]) -> dict[str, Array]:
         with self._compiling:
             if self._occlude is None:
-                graph = occlusion_graph(self._weights)
-                self._occlude = self._runtime.compile(graph.to_bytes())
+                self._occlude = self._compile(occlusion_graph(self._weights))
         return self._occlude(given)
+
+
+def _check_precision(precision: str, runtime: Runtime, ranges: Ranges | None) -> None:
+    if precision not in PRECISIONS:
+        raise SettingError(f"precision must be {', '.join(PRECISIONS)}, not {precision!r}")
+    if precision not in runtime.precisions:
+        others = " or ".join(runtime.precisions)
+        raise SettingError(
+            f"{runtime.name} is no quicker in {precision} on this processor; choose {others}"
+        )
+    if precision == "int8" and ranges is None:
+        raise SettingError(
+            "int8 needs the measured ranges of the model's activations, which are not there; "
+            "measure them, or choose float32"
+        )
+
+
+def _give_back_memory() -> None:
+    """Give the system what compiling has freed: the C library of Linux would keep 100 MB."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def _ways(hidden: NDArray[np.bool_]) -> dict[str, Array]:

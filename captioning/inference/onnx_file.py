@@ -8,7 +8,7 @@ it would be a sixth of all that captioning installs; tests read with it what is 
 
 import io
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,11 +85,14 @@ class Graph:
     def to_bytes(self) -> bytes:
         """The model of this graph, as a file would hold it."""
         size = sum(p.size if isinstance(p, _Weight) else len(p) for p in self._parts)
-        file = io.BytesIO()  # joining bytes would need all weights at once
-        file.write(_int(1, FORMAT))  # ModelProto
-        file.write(_bytes(8, _int(2, OPERATORS)))
-        file.write(_head(7, _LENGTH) + _varint(size))
-        for part in self._parts:
+        head = _int(1, FORMAT) + _bytes(8, _int(2, OPERATORS))  # ModelProto
+        head += _head(7, _LENGTH) + _varint(size)
+        # To join bytes would need all weights at once; to let a file grow would copy it.
+        file = io.BytesIO()
+        file.seek(len(head) + size - 1)
+        file.write(b"\0")
+        file.seek(0)
+        for part in (head, *self._parts):
             file.write(part if isinstance(part, bytes) else _content(part))
         return file.getvalue()
 
@@ -98,7 +101,7 @@ class Graph:
         return f"v{self._values}"
 
 
-def _content(weight: _Weight) -> Iterable[Any]:
+def _content(weight: _Weight) -> memoryview:
     array = np.ascontiguousarray(weight.make())
     if array.nbytes != weight.size:
         raise ValueError(f"a weight has {array.nbytes} bytes in place of {weight.size}")

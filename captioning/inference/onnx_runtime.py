@@ -12,9 +12,11 @@ _ERRORS = 3  # it logs nothing less than errors
 
 
 class OnnxRuntime:
-    """ONNX Runtime with so many threads; it computes in float32."""
+    """ONNX Runtime with so many threads."""
 
-    chunk = 1
+    name = "ONNX Runtime"
+    precisions = ("float32", "int8")
+    small_weights = False
 
     def __init__(self, threads: int) -> None:
         self._options = onnxruntime.SessionOptions()
@@ -24,11 +26,12 @@ class OnnxRuntime:
         # Threads that wait in a loop would take the processor from others.
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
-    def compile(self, graph: bytes) -> Run:
-        """Make an ONNX model run."""
+    def compile(self, graph: bytes, bfloat16: bool = False) -> Run:
+        """Make an ONNX model run; it has no ``bfloat16``."""
         session = onnxruntime.InferenceSession(
             graph, self._options, providers=["CPUExecutionProvider"]
         )
+        session._model_bytes = None  # it would keep the model, of which it has made its own
         names = [output.name for output in session.get_outputs()]
 
         def run(given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

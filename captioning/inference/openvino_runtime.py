@@ -9,26 +9,32 @@ from numpy.typing import NDArray
 
 from captioning.inference.graph_engine import Run
 
+_DEVICE = "CPU"
+_PRECISIONS = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}  # ours and its own names
+
 
 class OpenVino:
     """OpenVINO with so many threads."""
 
-    chunk = 1
+    name = "OpenVINO"
+    small_weights = True
 
-    def __init__(self, threads: int, precision: str = "f32") -> None:
+    def __init__(self, threads: int) -> None:
         self._core = openvino.Core()
+        able = self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+        self.precisions = tuple(ours for ours, theirs in _PRECISIONS.items() if theirs in able)
         self._settings = {
-            "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # pinned threads wait for others that run there
         }
 
-    def compile(self, graph: bytes) -> Run:
-        """Make an ONNX model run."""
+    def compile(self, graph: bytes, bfloat16: bool = False) -> Run:
+        """Make an ONNX model run, with ``bfloat16`` in that precision."""
         model = self._core.read_model(graph)
-        compiled = self._core.compile_model(model, "CPU", self._settings)
+        settings = self._settings | {"INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32"}
+        compiled = self._core.compile_model(model, _DEVICE, settings)
         names = [output.any_name for output in compiled.outputs]
         # A request serves one thread at a time.
         idle: SimpleQueue[openvino.InferRequest] = SimpleQueue()
