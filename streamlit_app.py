@@ -3,8 +3,9 @@
     streamlit run streamlit_app.py
 
 The environment variable CAPTIONING_MODEL names a checkpoint other than the one that ships;
-CAPTIONING_DEVICE says where to compute: auto (a GPU if there is one), cpu or cuda; CAPTIONING_ENGINE
-and CAPTIONING_PRECISION how: see `captioning-app --help`. The pages are in captioning/app; an installed package starts the same app with `captioning-app`.
+CAPTIONING_DEVICE says where to compute: auto (a GPU if there is one), cpu or cuda;
+CAPTIONING_ENGINE and CAPTIONING_PRECISION how: see `captioning-app --help`. The pages are in
+captioning/app; an installed package starts the same app with `captioning-app`.
 """
 
 from captioning.app.navigation import main

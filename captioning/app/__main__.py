@@ -33,9 +33,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
         prog="captioning-app",
         description="Open the app in a browser at the address that is printed. It listens to this "
         "machine alone.",
-        epilog="The environment variables CAPTIONING_MODEL, CAPTIONING_DEVICE, CAPTIONING_ENGINE and "
-        "CAPTIONING_PRECISION do the same as --model, --device, --engine and --precision, also for "
-        "`streamlit run streamlit_app.py`.",
+        epilog="The environment variables CAPTIONING_MODEL, CAPTIONING_DEVICE, CAPTIONING_ENGINE "
+        "and CAPTIONING_PRECISION do the same as --model, --device, --engine and --precision, also "
+        "for `streamlit run streamlit_app.py`.",
     )
     parser.add_argument(
         "--model",

@@ -1,9 +1,9 @@
 """What the app is started with: flags of ``captioning-app``, environment variables for its pages.
 
 ``CAPTIONING_MODEL`` names a checkpoint other than the one that ships, ``CAPTIONING_DEVICE`` where
-to compute: auto (a GPU if there is one), cpu or cuda, ``CAPTIONING_ENGINE`` what computes: auto (the
-quickest that is installed), onnx, openvino or torch, and ``CAPTIONING_PRECISION`` how: float32,
-bfloat16 or int8. They work with ``streamlit run`` as well.
+to compute: auto (a GPU if there is one), cpu or cuda, ``CAPTIONING_ENGINE`` what computes: auto
+(the quickest that is installed), onnx, openvino or torch, and ``CAPTIONING_PRECISION`` how:
+float32, bfloat16 or int8. They work with ``streamlit run`` as well.
 """
 
 import os

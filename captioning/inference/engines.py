@@ -6,6 +6,7 @@ import importlib.util
 from captioning.errors import SettingError
 from captioning.inference.engine import Engine
 from captioning.inference.engine_config import AUTO, EngineConfig
+from captioning.inference.graph_engine import GraphEngine
 from captioning.inference.threads import available_threads
 from captioning.network.checkpoint import Checkpoint
 
@@ -21,11 +22,22 @@ def make_engine(checkpoint: Checkpoint, config: EngineConfig) -> Engine:
     """
     name = choose(config)
     threads = config.threads or available_threads()
+    # Each is imported only where it runs: they take their time, and need not be installed.
     if name == "torch":
         from captioning.inference.torch_engine import load_engine
 
         return load_engine(checkpoint, config.device, config.precision, threads)
-    raise NotImplementedError(name)
+    if name == "openvino":
+        from captioning.inference.openvino_runtime import OpenVino as Runtime
+    else:
+        from captioning.inference.onnx_runtime import OnnxRuntime as Runtime
+    return GraphEngine(
+        checkpoint.weights,
+        checkpoint.model,
+        checkpoint.images.size,
+        Runtime(threads),
+        config.precision,
+    )
 
 
 def choose(config: EngineConfig) -> str:

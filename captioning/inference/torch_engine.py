@@ -42,9 +42,10 @@ class TorchEngine:
     They keep the weights that the network has now: after more training, make a new engine. With
     ``take_over`` the network is the engine's from here on and must not be used any more: its parts
     are converted instead of copied, which halves the memory, but such an engine only captions; it
-    has no ``reference_decoder`` and cannot ``teacher_force``. The encoder computes in ``precision``;
-    the decoder stays as it is: most of its time goes into reading its weights, and rounding its
-    state would add up from word to word.
+    has no ``reference_decoder`` and cannot ``teacher_force``.
+
+    The encoder computes in ``precision``. The decoder stays as it is: most of its time goes into
+    reading its weights, and rounding its state would add up from word to word.
     """
 
     def __init__(
@@ -168,12 +169,13 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 def load_engine(checkpoint: Checkpoint, device: str, precision: str, threads: int) -> TorchEngine:
     """Make the engine of a checkpoint, which only captions.
 
-    ``threads`` lowers the number that PyTorch computes with in this process. Raises SettingError for
-    a device that this machine does not have, and for int8.
+    ``threads`` lowers the number that PyTorch computes with in this process. Raises SettingError
+    for a device that this machine does not have, and for int8.
     """
     if precision not in PRECISIONS:
         raise SettingError(
-            f"the engine torch has no {precision}; choose {' or '.join(PRECISIONS)}, or another engine"
+            f"the engine torch has no {precision}; choose {' or '.join(PRECISIONS)}, or another "
+            "engine"
         )
     device = resolve_device(device)
     if threads < torch.get_num_threads():
