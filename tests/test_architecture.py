@@ -31,8 +31,8 @@ FOREIGN = {
     "pyarrow": ("captioning.batch.tables",),
     "torchvision": (
         "captioning.data.augment",
+        "captioning.evaluation.model_systems",
         "captioning.network.pretrained",
-        "bleu_scorer",
         "tools",
     ),
     "torch": (
@@ -45,8 +45,8 @@ FOREIGN = {
         *("captioning.inference.captioner", "captioning.inference.decode"),
         *("captioning.inference.evidence", "captioning.inference.torch_engine"),
         *("captioning.evaluation.agreement", "captioning.evaluation.evaluate"),
-        *("captioning.evaluation.faithfulness", "captioning.evaluation.baselines"),
-        *("captioning.training", "bleu_scorer", "tools"),
+        *("captioning.evaluation.faithfulness", "captioning.evaluation.model_systems"),
+        *("captioning.training", "tools"),
     ),
 }
 

@@ -88,10 +88,11 @@ def _to_file(flags: Flags, sources: Sources) -> bool:
 
 
 def _require_picture(path: Path) -> None:
-    """Raise SettingError for a file whose suffix names no kind of picture that can be drawn."""
+    """Raise SettingError for a suffix of no kind of picture, MissingPackageError without plots."""
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         kinds = ", ".join(PICTURE_SUFFIXES)
         raise SettingError(f"{path}: maps are drawn as {kinds}; name such a file")
+    import captioning.plots  # noqa: F401  # before the work, not after it
 
 
 def _model(flags: Flags) -> Path:
