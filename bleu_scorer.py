@@ -142,7 +142,7 @@ def say(text: str) -> None:
 def run(flags: ScoringFlags) -> None:
     """Score, print and write."""
     # It takes seconds, which --help need not wait for.
-    with ending_at_once(), needed_for("scoring", "score"):
+    with ending_at_once(), needed_for("scoring", "'.[score]'"):
         from captioning.evaluation.assessment import assess, compare_systems
         from captioning.evaluation.other_sets import score_groups
         from captioning.evaluation.publish import describe, require_free_results, score_beams
@@ -180,7 +180,7 @@ def run(flags: ScoringFlags) -> None:
 
 def network_setting(flags: ScoringFlags) -> tuple[str, dict[str, str]]:
     """The device to compute on, and the versions of what computes there."""
-    with ending_at_once(), needed_for("scoring a model", "train"):
+    with ending_at_once(), needed_for("scoring a model", "'.[train]'"):
         from captioning.evaluation.model_systems import versions
         from captioning.inference.torch_engine import resolve_device
 

@@ -317,7 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ending_quietly():
             flags = parse_arguments(arguments)
             # PyTorch takes seconds, which --help need not wait for.
-            with ending_at_once(), needed_for("training", "train"):
+            with ending_at_once(), needed_for("training", "'.[train]'"):
                 from captioning.training.pipeline import train
             train(flags, RECIPE)
     except (CaptioningError, OSError) as error:

@@ -23,8 +23,8 @@ class MissingPackageError(CaptioningError):
 
 
 @contextmanager
-def needed_for(what: str, extra: str) -> Iterator[None]:
-    """Import what only a part of the program needs: ``extra`` is the one that installs it.
+def needed_for(what: str, name: str) -> Iterator[None]:
+    """Import what only a part of the program needs, and pip installs by ``name``.
 
     Raises MissingPackageError where a package is not there.
     """
@@ -36,5 +36,5 @@ def needed_for(what: str, extra: str) -> Iterator[None]:
             raise
         raise MissingPackageError(
             f"{what} needs {_TITLES.get(package, package)}, which is not installed: "
-            f"pip install '.[{extra}]'"
+            f"pip install {name}"
         ) from None

@@ -17,7 +17,7 @@ from captioning.errors import SettingError, needed_for
 from captioning.files import write_atomically
 from captioning.pictures import Heat, heat_of, overlay, scale_picture, thumbnail
 
-with needed_for("drawing", "app"):
+with needed_for("drawing", "'.[app]'"):
     import matplotlib
     from matplotlib.axes import Axes as Axes  # also for modules that draw with this one
     from matplotlib.figure import Figure as Figure

@@ -33,14 +33,14 @@ def start(package, folder, *command):
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it():
-    with pytest.raises(MissingPackageError) as caught, needed_for("painting", "paint"):
+    with pytest.raises(MissingPackageError) as caught, needed_for("painting", "'.[paint]'"):
         import paintbrushes.round  # noqa: F401
     sentence = "painting needs paintbrushes, which is not installed: pip install '.[paint]'"
     assert str(caught.value) == sentence
 
 
 def test_a_missing_module_of_ours_is_a_defect():
-    with pytest.raises(ModuleNotFoundError), needed_for("painting", "paint"):
+    with pytest.raises(ModuleNotFoundError), needed_for("painting", "'.[paint]'"):
         import captioning.paint  # noqa: F401
 
 
@@ -73,8 +73,13 @@ def test_a_missing_module_of_ours_is_a_defect():
             ["captioning", examples()[0].path, "--attention", "maps.png"],
             "drawing needs Matplotlib, which is not installed: pip install '.[app]'",
         ),
+        (
+            "turbohtml",
+            ["captioning", "--alt-text", "page.html"],
+            "--alt-text needs turbohtml, which is not installed: pip install turbohtml",
+        ),
     ],
-    ids=["training", "a model's score", "a file's score", "the app", "a drawing"],
+    ids=["training", "a model's score", "a file's score", "the app", "a drawing", "alt texts"],
 )
 def test_a_program_whose_part_is_missing_says_so_in_one_sentence(
     package, command, sentence, tmp_path

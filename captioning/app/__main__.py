@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the app until it is interrupted; Streamlit then exits the process."""
     flags = parse_arguments(arguments)
     try:
-        with needed_for("the app", "app"):
+        with needed_for("the app", "'.[app]'"):
             from streamlit.web import cli  # which --help need not wait for
     except CaptioningError as error:
         sys.exit(f"captioning-app: {error}")

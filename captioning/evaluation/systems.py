@@ -105,6 +105,6 @@ class Systems:
     @property
     def _models(self) -> "ModelSystems":
         """What needs the network; raises MissingPackageError where there is no PyTorch."""
-        with needed_for("scoring a model", "train"):
+        with needed_for("scoring a model", "'.[train]'"):
             from captioning.evaluation.model_systems import ModelSystems
         return ModelSystems(self.data, self.flags, self.device, self.say)
