@@ -91,7 +91,7 @@ clean:
 .venv-light: .venv-light/.ready
 
 .venv-light/.ready: pyproject.toml
-	@echo "setting up .venv-light (a minute and half a gigabyte, once)"
+	@echo "setting up .venv-light (a minute and 700 MB, once)"
 	$(PYTHON) -m venv .venv-light
 	$(LIGHT)/python -m pip install --quiet -e '.[app,score]'
 	@touch $@
