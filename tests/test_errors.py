@@ -1,35 +1,10 @@
 """A part that is not installed is named in one sentence, with the command that installs it."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from captioning.app.examples import examples
 from captioning.errors import MissingPackageError, needed_for
-
-ROOT = Path(__file__).resolve().parent.parent
-# A program in a process in which a package cannot be imported.
-WITHOUT = """
-import runpy, sys
-sys.modules[sys.argv[1]] = None
-program, *sys.argv = sys.argv[2], *sys.argv[2:]
-run = runpy.run_path if program.endswith(".py") else runpy.run_module
-run(program, run_name="__main__")
-"""
-
-
-def start(package, folder, *command):
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT, package, *map(str, command)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+from tests.blocked import ROOT, start
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it():
@@ -84,5 +59,5 @@ def test_a_missing_module_of_ours_is_a_defect():
 def test_a_program_whose_part_is_missing_says_so_in_one_sentence(
     package, command, sentence, tmp_path
 ):
-    done = start(package, tmp_path, *command)
+    done = start([package], tmp_path, *command)
     assert (done.returncode != 0, done.stdout, done.stderr) == (True, "", f"{sentence}\n")
