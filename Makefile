@@ -2,12 +2,15 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# The environment that captions and serves, without PyTorch: a tenth of the other's size.
+LIGHT := .venv-light/bin
 IMAGE ?=
 
-.PHONY: app test test-install caption named train results bench tour walkthrough photographs soak clean .venv
+.PHONY: app test test-light test-install caption named train results bench sizes tour walkthrough \
+	photographs soak clean .venv .venv-light
 
-app: .venv
-	$(BIN)/python -m streamlit run streamlit_app.py
+app: .venv-light
+	$(LIGHT)/python -m streamlit run streamlit_app.py
 
 test: .venv/.tests-ready
 	$(BIN)/ruff check .
@@ -15,14 +18,18 @@ test: .venv/.tests-ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# What the light environment must do: caption, score a file, serve the app.
+test-light: .venv/.tests-ready .venv-light
+	$(BIN)/python -m pytest tests/check_light.py
+
 # Builds the wheel, installs it into a fresh environment, and uses its commands from another folder.
 # That environment borrows the packages of .venv: a second copy would take five gigabytes and two
-# minutes. That requirements.txt names all of them is therefore checked by tests/test_install.py.
+# minutes. That pyproject.toml names all of them is therefore checked by tests/test_install.py.
 test-install: .venv/.tests-ready
 	$(BIN)/python -m pytest -o tmp_path_retention_policy=failed tests/check_install.py
 
-caption: named .venv
-	@$(BIN)/python -m captioning "$$PHOTOGRAPH"
+caption: named .venv-light
+	@$(LIGHT)/python -m captioning "$$PHOTOGRAPH"
 
 # By the environment, as it was typed: make would expand a dollar in the name, the shell a quote.
 caption named: export PHOTOGRAPH = $(value IMAGE)
@@ -45,6 +52,10 @@ results: .venv
 bench: .venv/.tests-ready
 	$(BIN)/python -m tools.bench
 
+# What set-ups cost, for the README's table: it installs each of them in a temporary folder.
+sizes: .venv/.tests-ready
+	$(BIN)/python -m tools.sizes
+
 # The pictures of the README's tour, taken with Chromium.
 tour: .venv/.tests-ready
 	$(BIN)/python -m tools.tour
@@ -62,7 +73,7 @@ soak: .venv/.tests-ready
 	$(BIN)/python -m tools.soak
 
 clean:
-	rm -rf .venv build cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-light build cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Each mark is made last, so that an environment that was interrupted is built again.
 .venv: .venv/.ready
@@ -75,4 +86,12 @@ clean:
 
 .venv/.tests-ready: .venv/.ready pyproject.toml
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+.venv-light: .venv-light/.ready
+
+.venv-light/.ready: pyproject.toml
+	@echo "setting up .venv-light (a minute and 700 MB, once)"
+	$(PYTHON) -m venv .venv-light
+	$(LIGHT)/python -m pip install --quiet -e '.[app,score]'
 	@touch $@

@@ -13,7 +13,7 @@ with ending_at_once():
     from pathlib import Path
     from typing import TYPE_CHECKING, Any
 
-    from captioning.errors import CaptioningError
+    from captioning.errors import CaptioningError, needed_for
     from captioning.evaluation.scoring_flags import BASELINES, ScoringFlags
     from captioning.network.shipped import SHIPPED_MODEL
 
@@ -141,19 +141,16 @@ def say(text: str) -> None:
 
 def run(flags: ScoringFlags) -> None:
     """Score, print and write."""
-    with ending_at_once():  # PyTorch takes seconds, which --help need not wait for
-        import torch
-        import torchvision
-
+    # It takes seconds, which --help need not wait for.
+    with ending_at_once(), needed_for("scoring", "'.[score]'"):
         from captioning.evaluation.assessment import assess, compare_systems
         from captioning.evaluation.other_sets import score_groups
         from captioning.evaluation.publish import describe, require_free_results, score_beams
         from captioning.evaluation.scoring_data import ScoringData
         from captioning.evaluation.systems import Systems
         from captioning.evaluation.table import as_lines
-        from captioning.inference.torch_engine import resolve_device
 
-    device = resolve_device(flags.device)
+    device, versions = network_setting(flags) if flags.needs_photographs else ("", {})
     data = ScoringData.read(flags)
     for remark in data.remarks:
         say(remark)
@@ -165,7 +162,6 @@ def run(flags: ScoringFlags) -> None:
     say(f"scoring {len(data.photographs):,} {data.split} photographs")
     training, references = data.training_captions(), data.references
     assessment = assess(system.system, references, training, flags.leaves_one_out)
-    versions = {"torch": str(torch.__version__), "torchvision": str(torchvision.__version__)}
     result = describe(system, data, flags, versions) | assessment.to_json()
     if other is not None:
         theirs = assess(other.system, references, training, system.system.human)
@@ -180,6 +176,15 @@ def run(flags: ScoringFlags) -> None:
     for line in as_lines(result):
         say(line)
     write(result, system, data, flags, assessment)
+
+
+def network_setting(flags: ScoringFlags) -> tuple[str, dict[str, str]]:
+    """The device to compute on, and the versions of what computes there."""
+    with ending_at_once(), needed_for("scoring a model", "'.[train]'"):
+        from captioning.evaluation.model_systems import versions
+        from captioning.inference.torch_engine import resolve_device
+
+    return resolve_device(flags.device), versions()
 
 
 def write(

@@ -12,7 +12,7 @@ with ending_at_once():
     from collections.abc import Sequence
     from pathlib import Path
 
-    from captioning.errors import CaptioningError
+    from captioning.errors import CaptioningError, needed_for
     from captioning.network.config import DecodeConfig
     from captioning.network.shipped import SHIPPED_MODEL
     from captioning.training.config import TrainConfig
@@ -316,7 +316,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ending_quietly():
             flags = parse_arguments(arguments)
-            with ending_at_once():  # PyTorch takes seconds, which --help need not wait for
+            # PyTorch takes seconds, which --help need not wait for.
+            with ending_at_once(), needed_for("training", "'.[train]'"):
                 from captioning.training.pipeline import train
             train(flags, RECIPE)
     except (CaptioningError, OSError) as error:

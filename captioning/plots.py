@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes as Axes  # also for modules that draw with this one
-from matplotlib.figure import Figure as Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from captioning.errors import SettingError
+from captioning.errors import SettingError, needed_for
 from captioning.files import write_atomically
 from captioning.pictures import Heat, heat_of, overlay, scale_picture, thumbnail
+
+with needed_for("drawing", "'.[app]'"):
+    import matplotlib
+    from matplotlib.axes import Axes as Axes  # also for modules that draw with this one
+    from matplotlib.figure import Figure as Figure
 
 _PHOTO_SIDE = 320  # pixels, the longer one
 _CELL = 2.3  # inches

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # has left in the checkout.
 SOURCES = (
     *("captioning", "model", ".streamlit"),
-    *("pyproject.toml", "requirements.txt", "README.md", "LICENSE"),
+    *("pyproject.toml", "README.md", "LICENSE"),
 )
 PURELIB = "import sysconfig; print(sysconfig.get_path('purelib'))"
 # The installed page in Streamlit's test harness: what it offers, and what a click gives.

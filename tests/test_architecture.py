@@ -31,8 +31,8 @@ FOREIGN = {
     "pyarrow": ("captioning.batch.tables",),
     "torchvision": (
         "captioning.data.augment",
+        "captioning.evaluation.model_systems",
         "captioning.network.pretrained",
-        "bleu_scorer",
         "tools",
     ),
     "torch": (
@@ -43,10 +43,12 @@ FOREIGN = {
         *("captioning.network.pretrained", "captioning.network.saved_network"),
         "captioning.network.vocabulary_growth",
         "captioning.inference.torch_engine",
-        *("captioning.evaluation.baselines", "captioning.evaluation.evaluate"),
-        "captioning.evaluation.faithfulness",
-        *("captioning.training", "bleu_scorer", "tools"),
+        *("captioning.evaluation.evaluate", "captioning.evaluation.faithfulness"),
+        "captioning.evaluation.model_systems",
+        *("captioning.training", "tools"),
     ),
+    "onnxruntime": ("captioning.inference.onnx_runtime",),
+    "openvino": ("captioning.inference.openvino_runtime",),
 }
 
 

@@ -95,6 +95,7 @@ def test_the_result_says_how_it_was_made(score, checkpoint_path, tmp_path, capsy
     result = result_of(tmp_path, "tiny_test_beam_2")
     assert result["sha256"] == file_hash(checkpoint_path)
     assert (result["split"], result["beam"], result["length penalty"]) == ("test", 2, 0.7)
+    assert set(result["versions"]) == {"python", "torch", "torchvision"}
     assert result["command"].startswith("python bleu_scorer.py --references ")
     assert set(CARD_METRICS) - {"METEOR"} <= set(result["metrics"])
     assert result["metrics"]["perplexity"] == pytest.approx(np.exp(result["metrics"]["loss"]), 1e-3)
@@ -222,6 +223,7 @@ def test_another_system_needs_no_photographs(score, tmp_path, data_set, monkeypa
     result = result_of(tmp_path, "theirs")
     assert (result["images"], result["split"]) == (3, "all")
     assert {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D"} <= set(result["metrics"])
+    assert set(result["versions"]) == {"python"}  # no network has run
     assert (tmp_path / "results" / "plots" / "theirs.html").exists()
 
 

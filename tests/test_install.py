@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -60,10 +61,38 @@ def test_every_command_exists(command):
     assert name in {node.name for node in functions if isinstance(node, ast.FunctionDef)}
 
 
+def parts(*extras):
+    """What the base and these extras require, by distribution; an extra may contain another."""
+    project = PROJECT["project"]
+    lists = [project["optional-dependencies"][name] for name in extras]
+    needed = [Requirement(text) for part in (project["dependencies"], *lists) for text in part]
+    own = [one for one in needed if one.name == project["name"]]
+    inner = parts(*(name for one in own for name in one.extras)) if own else {}
+    return inner | {one.name: one for one in needed if one not in own}
+
+
 def required():
-    """The distributions that requirements.txt names."""
+    """What requirements.txt names, by distribution."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return {line.partition(">")[0].strip().lower() for line in lines if line}
+    return {one.name: one for one in map(Requirement, lines)}
+
+
+def test_requirements_txt_is_everything_that_runs():
+    assert required() == parts("app", "openvino", "score", "train")
+
+
+def test_an_extra_that_names_a_package_again_names_the_same_versions():
+    project = PROJECT["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    found = {}
+    for one in (Requirement(text) for part in lists for text in part):
+        found.setdefault(one.name, set()).add(str(one))
+    assert {name: texts for name, texts in found.items() if len(texts) > 1} == {}
+
+
+def test_captions_need_no_more_than_one_engine():
+    assert set(parts()) == {"numpy", "onnxruntime", "pillow", "tqdm", "turbohtml"}
+    assert "torch" not in parts("app", "openvino", "score")
 
 
 def imported():
@@ -81,5 +110,5 @@ def imported():
 def test_everything_that_is_imported_is_required():
     """The check of the installed wheel borrows its dependencies, and would not notice."""
     distributions = metadata.packages_distributions()
-    missing = {n for n in imported() if not required() & {d.lower() for d in distributions[n]}}
+    missing = {n for n in imported() if not set(required()) & {d.lower() for d in distributions[n]}}
     assert missing == set()

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.app.options import Options
+from captioning.errors import CaptioningError, needed_for
 from captioning.inference.engine_config import DEVICES, ENGINES, PRECISIONS
 
 SCRIPT = Path(__file__).with_name("navigation.py")
@@ -103,9 +105,11 @@ def command(flags: Flags) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the app until it is interrupted; Streamlit then exits the process."""
     flags = parse_arguments(arguments)
-    # --help need not wait for the import of Streamlit.
-    from streamlit.web import cli
-
+    try:
+        with needed_for("the app", "'.[app]'"):
+            from streamlit.web import cli  # which --help need not wait for
+    except CaptioningError as error:
+        sys.exit(f"captioning-app: {error}")
     os.environ.update(flags.options.as_environment())
     cli.main(command(flags))
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from captioning.network.checkpoint import SHIPPED_MODEL
+from captioning.network.shipped import SHIPPED_MODEL
 
 
 def main() -> None:

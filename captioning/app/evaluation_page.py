@@ -21,7 +21,7 @@ from captioning.evaluation.summary import (
     pointing_columns,
     pointing_rows,
 )
-from captioning.network.checkpoint import SHIPPED_MODEL
+from captioning.network.shipped import SHIPPED_MODEL
 
 RESULTS = Path("results")
 REPORT_HEIGHT = 900  # pixels

@@ -11,7 +11,8 @@ from captioning.app.session import Settings
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import Captioner
 from captioning.inference.engine_config import EngineConfig
-from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
+from captioning.network.checkpoint import file_hash
+from captioning.network.shipped import SHIPPED_MODEL
 from captioning.pictures import STRENGTH
 
 MAX_BEAM, MAX_LENGTH_PENALTY = 10, 2.0  # of the sliders, unless the model's setting is higher

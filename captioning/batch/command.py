@@ -7,10 +7,9 @@ from pathlib import Path
 from captioning.batch.flags import Flags
 from captioning.batch.folder import FolderConfig, FolderRun
 from captioning.batch.outputs import require_output
-from captioning.batch.page import fill_page
 from captioning.batch.printing import print_captions, say
 from captioning.batch.sources import Listing, Sources, find
-from captioning.errors import SettingError
+from captioning.errors import SettingError, needed_for
 from captioning.inference.captioner import Captioner
 from captioning.network.checkpoint import file_hash
 from captioning.network.shipped import SHIPPED_MODEL
@@ -27,6 +26,8 @@ def run(flags: Flags) -> bool:
     written.
     """
     if flags.alt_text:
+        with needed_for("--alt-text", "turbohtml"):
+            from captioning.batch.page import fill_page
         return fill_page(flags.alt_text, flags, _model(flags))
     sources = find(flags.photos, _listing(flags), lambda: sys.stdin.buffer.read())
     for problem in sources.problems:
@@ -88,10 +89,11 @@ def _to_file(flags: Flags, sources: Sources) -> bool:
 
 
 def _require_picture(path: Path) -> None:
-    """Raise SettingError for a file whose suffix names no kind of picture that can be drawn."""
+    """Raise SettingError for a suffix of no kind of picture, MissingPackageError without plots."""
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         kinds = ", ".join(PICTURE_SUFFIXES)
         raise SettingError(f"{path}: maps are drawn as {kinds}; name such a file")
+    import captioning.plots  # noqa: F401  # before the work, not after it
 
 
 def _model(flags: Flags) -> Path:

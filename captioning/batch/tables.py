@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.data.image_names import as_utf8
-from captioning.errors import CaptioningError, SettingError
+from captioning.errors import MissingPackageError, SettingError
 from captioning.files import write_atomically
 from captioning.inference.export import csv_line
 
@@ -15,10 +15,6 @@ Record = Mapping[str, Any]
 JSON_LINES = ".jsonl"
 CSV_COLUMNS = ("image", "caption", "confidence", "warning", "error")
 _ROWS_AT_ONCE = 1000
-
-
-class MissingPackageError(CaptioningError):
-    """A package that is not installed; the message says how to install it."""
 
 
 def require_table(path: Path) -> None:

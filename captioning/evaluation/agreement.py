@@ -7,34 +7,19 @@ far attention does.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.evaluation.uncertainty import Statistic, ratio, spearman
+from captioning.evaluation.agreement_results import AgreementResults
+from captioning.evaluation.uncertainty import spearman
 from captioning.inference.decode import Hypothesis
 from captioning.inference.engine import Features, OccludingEngine
 from captioning.inference.evidence import evidence_maps, neighbourhoods
 
 PHOTOGRAPHS = 200  # enough for a narrow interval
-
-
-@dataclass(frozen=True)
-class AgreementResults:
-    """For each kind of map the summed rank correlations of each photograph's words.
-
-    ``correlations`` has (B,) sums by the name of the map, ``words`` (B,) numbers of words.
-    """
-
-    correlations: Mapping[str, Sequence[float]]
-    words: Sequence[int]
-
-    def statistics(self) -> dict[str, Statistic]:
-        """The mean over words, by the name of the map."""
-        words = np.array(self.words, dtype=np.float64)
-        return {name: ratio(np.array(sums), words) for name, sums in self.correlations.items()}
 
 
 @dataclass(eq=False)

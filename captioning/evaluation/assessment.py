@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from captioning.evaluation import meteor as meteor_program
-from captioning.evaluation.agreement import AgreementResults
+from captioning.evaluation.agreement_results import AgreementResults
 from captioning.evaluation.corpus import (
     CaptionScores,
     Corpus,

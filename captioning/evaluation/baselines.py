@@ -2,15 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from captioning.data.caption_files import Photograph
-from captioning.data.features import cached_features
-from captioning.data.images import ImageConfig
 from captioning.data.vocab import tokenize
 
 
@@ -38,21 +34,6 @@ def nearest_captions(
     wanted, known = (_unit(mean_features(photos)) for photos in (photographs, training))
     nearest = (wanted @ known.T).argmax(axis=1)  # (M,)
     return [" ".join(tokenize(training[index].captions[0])) for index in nearest]
-
-
-def cached_mean_features(
-    folder: Path,
-    photographs: Sequence[Photograph],
-    images: ImageConfig,
-    weights_hash: str,
-    encode: Callable[[Tensor], Tensor],
-) -> NDArray[np.floating]:
-    """The mean over locations of each photograph's features (M, C), computed once."""
-
-    def mean(pixels: Tensor) -> Tensor:
-        return encode(pixels).mean(dim=1)
-
-    return cached_features(folder, photographs, images, f"mean of {weights_hash}", mean)
 
 
 def _unit(features: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from captioning.data.caption_files import DataError
 from captioning.data.images import IMAGE_SUFFIXES, Source
 from captioning.errors import SettingError
-from captioning.evaluation.uncertainty import RESAMPLES, Array, Interval
+from captioning.evaluation.uncertainty import RESAMPLES, Array, Interval, ranks
 from captioning.inference.captioner import Captioner
 from captioning.network.novelty import UNUSUAL
 
@@ -56,9 +55,9 @@ def auroc(ordinary: NDArray[np.floating], strange: NDArray[np.floating]) -> floa
 
     The area under the ROC curve, from the rank sum (Mann and Whitney 1947). 0.5 is chance.
     """
-    ranks = rankdata(np.concatenate([ordinary, strange]))[len(ordinary) :]
+    ranked = ranks(np.concatenate([ordinary, strange])[None])[0, len(ordinary) :]
     count = len(strange)
-    return float((ranks.sum() - count * (count + 1) / 2) / (count * len(ordinary)))
+    return float((ranked.sum() - count * (count + 1) / 2) / (count * len(ordinary)))
 
 
 def auroc_interval(

@@ -109,7 +109,7 @@ class ScoringFlags:
 
     @property
     def needs_photographs(self) -> bool:
-        """Whether a system looks at the photographs."""
+        """Whether a system looks at the photographs, by a network."""
         by_features = "nearest" in (self.baseline, self.against)
         return self.scores_model or by_features or is_model(self.against)
 

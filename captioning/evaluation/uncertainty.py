@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -205,11 +204,20 @@ def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> Array
 
     It is 0 where a row does not vary.
     """
-    ranks = [rankdata(values, axis=1) for values in (first, second)]
-    a, b = (r - r.mean(axis=1, keepdims=True) for r in ranks)
+    a, b = (r - r.mean(axis=1, keepdims=True) for r in (ranks(first), ranks(second)))
     spread = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
     correlation: Array = (a * b).sum(axis=1) / np.where(spread == 0, 1.0, spread)
     return correlation
+
+
+def ranks(values: NDArray[np.floating]) -> Array:
+    """The ranks of values (R, B) in their row, from 1; values that are equal share their mean."""
+    result = np.empty(values.shape)
+    for row, own in zip(values, result, strict=True):
+        ascending = np.sort(row)
+        ends = (np.searchsorted(ascending, row, side) for side in ("left", "right"))
+        own[:] = (sum(ends) + 1) / 2
+    return result
 
 
 class Bin(NamedTuple):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioning.batch.tables import CSV_COLUMNS, MissingPackageError, require_table, write_table
-from captioning.errors import SettingError
+from captioning.batch.tables import CSV_COLUMNS, require_table, write_table
+from captioning.errors import MissingPackageError, SettingError
 
 RECORDS = [
     {"file": "a.jpg", "caption": "a dog, running", "confidence": 0.5, "warning": None},

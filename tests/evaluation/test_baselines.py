@@ -7,11 +7,8 @@ from PIL import Image
 
 from captioning.data.caption_files import Photograph
 from captioning.data.images import ImageConfig
-from captioning.evaluation.baselines import (
-    cached_mean_features,
-    most_frequent_caption,
-    nearest_captions,
-)
+from captioning.evaluation.baselines import most_frequent_caption, nearest_captions
+from captioning.evaluation.model_systems import cached_mean_features
 
 
 def photograph(name, *captions, path=None):

@@ -24,7 +24,7 @@ VALUES = st.lists(st.integers(0, 9), min_size=1, max_size=12)
 
 
 @given(VALUES, VALUES)
-@settings(deadline=None)  # the first call of scipy takes a while
+@settings(deadline=None)
 def test_auroc_is_the_share_of_pairs_in_which_the_strange_one_is_farther(ordinary, strange):
     pairs = [(s > o) + (s == o) / 2 for s in strange for o in ordinary]
     measured = auroc(np.array(ordinary), np.array(strange))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from captioning.evaluation.metrics import bleu_of_sums, bleu_rows, bleu_statistics
@@ -17,12 +18,14 @@ from captioning.evaluation.uncertainty import (
     intervals,
     mean,
     rank_correlation,
+    ranks,
     ratio,
     reliability,
 )
 
 rng = np.random.default_rng(0)
 several = settings(max_examples=25, deadline=None, database=None)
+VALUES = st.one_of(st.integers(-2, 2).map(float), st.floats(allow_nan=False))  # equal ones too
 
 
 def corpus_bleu_4(statistics):
@@ -131,6 +134,12 @@ def test_only_shared_metrics_are_compared_and_images_must_be_the_same():
         compare({"a": mean(values)}, {"a": mean(values[:5])})
     with pytest.raises(ValueError, match="same images"):
         intervals({"a": mean(np.zeros(0))})
+
+
+@several
+@given(hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 12)), elements=VALUES))
+def test_ranks_are_scipys(values):
+    np.testing.assert_array_equal(ranks(values), stats.rankdata(values, axis=1))
 
 
 @several

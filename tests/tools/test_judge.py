@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import binomtest
 
 from tools import judge
 
@@ -81,6 +82,14 @@ def test_verdicts_are_counted_for_the_right_system(desk, capsys):
     write_verdicts(desk / "mixed.csv", verdicts)
     assert run("--count", 10, "--verdicts", "mixed.csv") == 0
     assert "new better 8, old better 1, same 1" in capsys.readouterr().out
+
+
+def test_the_sign_test_is_scipys():
+    for decided in range(1, 30):
+        for wins in range(decided + 1):
+            expected = binomtest(wins, decided).pvalue
+            assert judge.sign_test(wins, decided) == pytest.approx(expected)
+    assert judge.sign_test(0, 0) == 1
 
 
 @pytest.mark.parametrize(
