@@ -120,7 +120,8 @@ class GraphEngine:
 
     def mean(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Means (B, C) of features over the locations."""
-        return features.mean(axis=1, dtype=np.float32)
+        means: NDArray[np.float32] = features.mean(axis=1)
+        return means
 
     def start(self, features: NDArray[np.float32]) -> State:
         """Begin a caption for each photograph of features (B, L, C)."""
@@ -169,11 +170,9 @@ class GraphEngine:
 
     def keep(self, state: State, images: NDArray[np.int64]) -> State:
         """Go on with the photographs ``images`` alone."""
-        count = len(state.memory.keys)
-        hidden, cell = (
-            part.reshape(count, -1, self._width)[images].reshape(-1, self._width)
-            for part in (state.hidden, state.cell)
-        )
+        each = len(state.hidden) // max(1, len(state.memory.keys))
+        beams = (images[:, None] * each + np.arange(each)).reshape(-1)
+        hidden, cell = state.hidden[beams], state.cell[beams]
         return State(Memory(*(part[images] for part in state.memory)), hidden, cell)
 
     def occlude(
