@@ -88,9 +88,9 @@ def compare_steps(engine, decoder, features, tokens, count):
         close(expected.gather(1, torch.tensor(told.tokens)).numpy(), best, ERROR)
         assert all(len(set(row)) == best.shape[1] for row in told.tokens.tolist())
         close(told.end, expected[:, END], ERROR)
-        close(told.alphas, alphas)
-        close(state.hidden, own.hidden)
-        close(state.cell, own.cell)
+        close(told.alphas, alphas, ERROR)
+        close(state.hidden, own.hidden, ERROR)
+        close(state.cell, own.cell, ERROR)
 
 
 # The graphs --------------------------------------------------------------------------------------
