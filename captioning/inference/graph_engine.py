@@ -7,8 +7,8 @@ L locations, C encoder channels, D decoder width.
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,32 +21,12 @@ from captioning.inference.engine import Continuations
 from captioning.inference.occlusion_graph import occlusion_graph
 from captioning.inference.onnx_file import Graph
 from captioning.inference.quantisation import Ranges, quantised
+from captioning.inference.runtime import Array, Run, Runtime
 from captioning.network.config import ModelConfig
 
-Array = NDArray[Any]
-Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 PRECISIONS = ("float32", "bfloat16", "int8")
 AT_ONCE = 1024  # predictions of ``occlude``: their logits are the most memory that it needs
 _NEVER = np.float32(-1e9)  # an attention score whose exponential is 0 in any precision
-
-
-class Runtime(Protocol):
-    """A program that runs ONNX graphs."""
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """Those of ``PRECISIONS`` in which it is quicker than in float32 on this processor."""
-
-    @property
-    def small_weights(self) -> bool:
-        """Whether it is quicker with 8-bit weights that it multiplies with floats."""
-
-    def compile(self, graph: bytes, bfloat16: bool = False) -> Run:
-        """Make an ONNX model run: inputs by name to outputs by name, from any thread."""
 
 
 class Memory(NamedTuple):
@@ -95,7 +75,9 @@ class GraphEngine:
         self._width, self._vocabulary = config.decoder_dim, config.vocabulary_size
         kind = convolve if precision != "int8" or ranges is None else quantised(ranges)
         encoder = encoder_graph(weights, config.stride_in_1x1, size, kind)
-        self._encode = self._compile(encoder, bfloat16=precision == "bfloat16")
+        # What is not in whole numbers may be in bfloat16 as well.
+        bfloat16 = precision != "float32" and "bfloat16" in runtime.precisions
+        self._encode = self._compile(encoder, bfloat16)
         del encoder  # the caller may drop the encoder's weights from here on
         self._weights = {n: w for n, w in weights.items() if n.startswith("decoder.")}
         small = precision != "float32" and runtime.small_weights
@@ -120,7 +102,8 @@ class GraphEngine:
 
     def mean(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Means (B, C) of features over the locations."""
-        return features.mean(axis=1, dtype=np.float32)
+        means: NDArray[np.float32] = features.mean(axis=1)
+        return means
 
     def start(self, features: NDArray[np.float32]) -> State:
         """Begin a caption for each photograph of features (B, L, C)."""
@@ -169,11 +152,9 @@ class GraphEngine:
 
     def keep(self, state: State, images: NDArray[np.int64]) -> State:
         """Go on with the photographs ``images`` alone."""
-        count = len(state.memory.keys)
-        hidden, cell = (
-            part.reshape(count, -1, self._width)[images].reshape(-1, self._width)
-            for part in (state.hidden, state.cell)
-        )
+        each = len(state.hidden) // max(1, len(state.memory.keys))
+        beams = (images[:, None] * each + np.arange(each)).reshape(-1)
+        hidden, cell = state.hidden[beams], state.cell[beams]
         return State(Memory(*(part[images] for part in state.memory)), hidden, cell)
 
     def occlude(

@@ -1,12 +1,10 @@
 """Runs graphs in ONNX Runtime (https://onnxruntime.ai), on the processor."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import onnxruntime
-from numpy.typing import NDArray
 
-from captioning.inference.graph_engine import Run
+from captioning.inference.runtime import Array, Run
 
 _ERRORS = 3  # it logs nothing less than errors
 
@@ -34,7 +32,7 @@ class OnnxRuntime:
         session._model_bytes = None  # it would keep the model, of which it has made its own
         names = [output.name for output in session.get_outputs()]
 
-        def run(given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        def run(given: Mapping[str, Array]) -> dict[str, Array]:
             return dict(zip(names, session.run(names, given), strict=True))
 
         return run

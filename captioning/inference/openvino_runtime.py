@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from queue import Empty, SimpleQueue
-from typing import Any
 
 import openvino
-from numpy.typing import NDArray
 
-from captioning.inference.graph_engine import Run
+from captioning.inference.runtime import Array, Run
 
 _DEVICE = "CPU"
 _PRECISIONS = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}  # ours and its own names
@@ -39,7 +37,7 @@ class OpenVino:
         # A request serves one thread at a time.
         idle: SimpleQueue[openvino.InferRequest] = SimpleQueue()
 
-        def run(given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        def run(given: Mapping[str, Array]) -> dict[str, Array]:
             try:
                 request = idle.get_nowait()
             except Empty:

@@ -1,0 +1,28 @@
+"""What a program that runs ONNX graphs offers to the engine and to measurements."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]  # inputs by name to outputs by name
+
+
+class Runtime(Protocol):
+    """A program that runs ONNX graphs."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those of ``graph_engine.PRECISIONS`` that it has on this processor."""
+
+    @property
+    def small_weights(self) -> bool:
+        """Whether it is quicker with 8-bit weights that it multiplies with floats."""
+
+    def compile(self, graph: bytes, bfloat16: bool = False) -> Run:
+        """Make an ONNX model run, from any thread; what it returns stays as it is."""
