@@ -196,7 +196,7 @@ class Captioner:
         choose(running)  # what is wrong with it needs no model to know
         checkpoint = Checkpoint.load(path)
         return cls(
-            make_engine(checkpoint, running),
+            make_engine(checkpoint, path, running),
             checkpoint.images,
             checkpoint.vocabulary,
             checkpoint.decoding,

@@ -2,23 +2,40 @@
 
 import ctypes
 import importlib.util
+import os
+from dataclasses import replace
+from pathlib import Path
 
-from captioning.errors import SettingError
+from captioning.errors import SettingError, needed_for
 from captioning.inference.engine import Engine
 from captioning.inference.engine_config import AUTO, EngineConfig
 from captioning.inference.graph_engine import GraphEngine
+from captioning.inference.quantisation import Ranges, quantised_names
+from captioning.inference.ranges import MeasuredRanges
+from captioning.inference.runtime import Runtime
 from captioning.inference.threads import available_threads
-from captioning.network.checkpoint import Checkpoint
+from captioning.network.checkpoint import Checkpoint, file_hash
 
-# The package of each engine; the quickest in float32 first, as ``make bench`` measures it.
+# The package of each engine; the quickest first, as ``make bench`` measures it.
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
+# What each can do where the processor can: what is quicker there and captions nearly as well, as
+# ``make precisions`` measures it.
+OFFERED = {
+    "openvino": ("float32", "bfloat16", "int8"),
+    "onnx": ("float32", "int8"),
+    "torch": ("float32", "bfloat16"),
+}
+_INSTALL = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "'.[train]'"}
 _DRIVERS = ("libcuda.so.1", "nvcuda.dll")  # of NVIDIA's cards, on Linux and on Windows
 
 
-def make_engine(checkpoint: Checkpoint, config: EngineConfig) -> Engine:
-    """Make the engine that runs a checkpoint.
+def make_engine(
+    checkpoint: Checkpoint, path: str | os.PathLike[str], config: EngineConfig
+) -> Engine:
+    """Make the engine that runs the checkpoint of the file ``path``.
 
-    Raises SettingError where it is not installed or cannot do what is asked.
+    Raises SettingError where it is not installed or cannot do what is asked, and RangesError for
+    int8 without the ranges of this checkpoint beside it.
     """
     name = choose(config)
     threads = config.threads or available_threads()
@@ -27,34 +44,64 @@ def make_engine(checkpoint: Checkpoint, config: EngineConfig) -> Engine:
         from captioning.inference.torch_engine import load_engine
 
         return load_engine(checkpoint, config.device, config.precision, threads)
-    if name == "openvino":
-        from captioning.inference.openvino_runtime import OpenVino as Runtime
-    else:
-        from captioning.inference.onnx_runtime import OnnxRuntime as Runtime
+    ranges = ranges_of(path, checkpoint) if config.precision == "int8" else None
     return GraphEngine(
         checkpoint.weights,
         checkpoint.model,
         checkpoint.images.size,
-        Runtime(threads),
+        make_runtime(name, threads),
         config.precision,
+        ranges,
     )
+
+
+def make_runtime(name: str, threads: int) -> Runtime:
+    """What runs the graphs of the engine "openvino" or "onnx"."""
+    if name == "openvino":
+        from captioning.inference.openvino_runtime import OpenVino
+
+        return OpenVino(threads)
+    from captioning.inference.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime(threads)
+
+
+def ranges_of(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Ranges:
+    """The measured ranges of the encoder's activations, from the file beside the checkpoint's."""
+    names = quantised_names(checkpoint.weights)
+    return MeasuredRanges.load(ranges_path(path), file_hash(path), names).ranges
+
+
+def ranges_path(path: str | os.PathLike[str]) -> Path:
+    """The file of ranges that belongs to a checkpoint's: ``model.ranges.json`` to ``model.pth``."""
+    return Path(path).with_suffix(".ranges.json")
 
 
 def choose(config: EngineConfig) -> str:
     """The name of the engine; raises SettingError where none can do what is asked."""
+    able = [name for name in PACKAGES if config.precision in OFFERED[name]]
     if config.engine != AUTO:
-        if not is_installed(config.engine):
+        if config.engine not in able:
             raise SettingError(
-                f"the engine {config.engine} is not installed; choose auto, or pip install "
-                f"{PACKAGES[config.engine]}"
+                f"the engine {config.engine} has no {config.precision}, which {' and '.join(able)} "
+                "have; choose one of those, or another precision"
             )
+        _require(config.engine)
         return config.engine
     if config.device not in (AUTO, "cpu") or (config.device == AUTO and has_gpu()):
-        return choose(EngineConfig("torch", config.precision, config.device, config.threads))
-    for name in PACKAGES:
+        return choose(replace(config, engine="torch"))
+    for name in able:
         if is_installed(name):
             return name
-    raise SettingError("no engine is installed: pip install onnxruntime")
+    _require(able[-1])
+    raise AssertionError("an engine that is not installed has been required")
+
+
+def _require(engine: str) -> None:
+    """Raise MissingPackageError where an engine's package is not installed."""
+    with needed_for(f"the engine {engine}", _INSTALL[engine]):
+        if not is_installed(engine):
+            raise ModuleNotFoundError(name=PACKAGES[engine])
 
 
 def is_installed(engine: str) -> bool:
