@@ -535,7 +535,7 @@ def test_the_decoder_starts_from_what_it_has_learned_from_text(united):
     # Of a single step of training each, which changes no weight by more than its learning rate.
     name = "decoder.vocabulary.weight"
     first, second = (each.weights[name].astype(np.float32) for each in made[:2])
-    assert float((first - second).abs().mean()) < 0.1 * float(first.abs().mean())
+    assert np.abs(first - second).mean() < 0.1 * np.abs(first).mean()
     for part in ("encoder.stages.conv1.weight", "decoder.classifier.linear.weight"):
         assert np.array_equal(made[0].weights[part], made[1].weights[part])
 
