@@ -87,7 +87,9 @@ class TorchEngine:
         """Pixels (B, 3, H, W) to features (B, L, C)."""
         chunk = CPU_CHUNK if self.device.type == "cpu" else max(1, len(images))
         images = torch.as_tensor(images).to(self.device, self._encoder_precision)
-        return torch.cat([self.encoder(pixels).to(self.dtype) for pixels in images.split(chunk)])
+        return torch.cat(
+            [self.encoder(pixels).to(self.dtype) for pixels in torch.split(images, chunk)]
+        )
 
     @torch.inference_mode()
     def mean(self, features: Tensor) -> Floats:
