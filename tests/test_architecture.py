@@ -28,6 +28,8 @@ FOREIGN = {
         "tools.strange_pictures",
         "tools.walkthrough",
     ),
+    "onnxruntime": ("captioning.inference.onnx_runtime",),
+    "openvino": ("captioning.inference.openvino_runtime",),
     "pyarrow": ("captioning.batch.tables",),
     "torchvision": (
         "captioning.data.augment",
