@@ -49,8 +49,6 @@ FOREIGN = {
         "captioning.evaluation.model_systems",
         *("captioning.training", "tools"),
     ),
-    "onnxruntime": ("captioning.inference.onnx_runtime",),
-    "openvino": ("captioning.inference.openvino_runtime",),
 }
 
 

@@ -21,6 +21,7 @@ from captioning.app.session import MAX_PHOTOS
 from captioning.app.wording import percent
 from captioning.data.images import READABLE
 from captioning.inference.captioner import UNUSUAL_WARNING, Captioner
+from captioning.inference.engine_config import EngineConfig
 from captioning.inference.export import as_html
 from captioning.network.checkpoint import SHIPPED_MODEL, file_hash
 from captioning.network.novelty import NoveltyDetector
@@ -86,27 +87,44 @@ def test_a_device_that_is_not_here_is_said_in_one_sentence(model, monkeypatch):
     assert error.value.endswith("choose auto, cpu or another one.")
 
 
-@pytest.mark.parametrize(("device", "expected"), [(None, "auto"), ("", "auto"), ("cpu", "cpu")])
-def test_the_model_is_loaded_on_the_device_of_the_environment(
-    monkeypatch, tmp_path, checkpoint_path, device, expected
+ASKED = {"CAPTIONING_DEVICE": "cpu", "CAPTIONING_ENGINE": "onnx", "CAPTIONING_PRECISION": "int8"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, EngineConfig(device="auto")),
+        (dict.fromkeys(ASKED, ""), EngineConfig(device="auto")),
+        (ASKED, EngineConfig("onnx", "int8", "cpu")),
+    ],
+)
+def test_the_model_is_run_as_the_environment_says(
+    monkeypatch, tmp_path, checkpoint_path, environment, expected
 ):
-    devices = []
+    asked = []
 
-    def load(path, device):
-        devices.append(device)
-        return original(path, "cpu")
+    def load(path, running):
+        asked.append(running)
+        return original(path, EngineConfig())
 
-    original = Captioner.load
-    monkeypatch.setattr(Captioner, "load", load)
+    original = Captioner.load_with
+    monkeypatch.setattr(Captioner, "load_with", load)
     path = tmp_path / "model.pth"  # one that no other test has loaded
     path.symlink_to(checkpoint_path)
     monkeypatch.setenv("CAPTIONING_MODEL", str(path))
-    if device is None:
-        monkeypatch.delenv("CAPTIONING_DEVICE", raising=False)
-    else:
-        monkeypatch.setenv("CAPTIONING_DEVICE", device)
+    for name in ASKED:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     assert not page().exception
-    assert devices == [expected]
+    assert asked == [expected]
+
+
+def test_an_engine_that_there_is_not_is_named_on_the_page(monkeypatch):
+    monkeypatch.setenv("CAPTIONING_ENGINE", "steam")
+    shown = page()
+    assert not shown.exception
+    assert any("there is no engine steam" in error.value for error in shown.error)
 
 
 def test_a_model_file_that_appears_later_is_loaded(monkeypatch, tmp_path, checkpoint_path):

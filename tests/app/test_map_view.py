@@ -10,7 +10,7 @@ from PIL import Image
 from captioning.app import caption_view
 from captioning.evaluation.opening_word import opening_word
 from captioning.inference.captioner import Captioner
-from captioning.inference.torch_engine import TorchEngine
+from captioning.inference.graph_engine import GraphEngine
 from captioning.pictures import LEAST_EVIDENCE
 from tests.app.pages import (
     large_maps,
@@ -31,13 +31,13 @@ FILES = [(f"{seed}.png", photograph("PNG", seed=seed)) for seed in range(3)]
 @pytest.fixture
 def occluded(monkeypatch):
     """How many photographs each computation of evidence was for."""
-    counts, original = [], TorchEngine.occlude
+    counts, original = [], GraphEngine.occlude
 
     def occlude(self, features, captions, *hidden):
         counts.append(len(features))
         return original(self, features, captions, *hidden)
 
-    monkeypatch.setattr(TorchEngine, "occlude", occlude)
+    monkeypatch.setattr(GraphEngine, "occlude", occlude)
     return counts
 
 
@@ -193,7 +193,7 @@ def test_the_caption_is_on_the_page_before_evidence_is_computed(model, monkeypat
         raise RuntimeError("what comes later is not shown")
 
     content = photograph()
-    monkeypatch.setattr(TorchEngine, "occlude", occlude)
+    monkeypatch.setattr(GraphEngine, "occlude", occlude)
     shown = upload(page(), ("photo.jpg", content))
     assert [header.value for header in shown.header] == [captioner(content).sentence]
     assert [error.message for error in shown.exception] == ["what comes later is not shown"]
@@ -224,13 +224,13 @@ class WithoutOcclusion:
 def test_an_engine_without_evidence_leaves_the_attention(
     monkeypatch, tmp_path, checkpoint_path, captioner
 ):
-    def load(path, device):
-        loaded = original(path, device)
+    def load(path, running):
+        loaded = original(path, running)
         loaded.engine = WithoutOcclusion(loaded.engine)
         return loaded
 
-    original = Captioner.load
-    monkeypatch.setattr(Captioner, "load", load)
+    original = Captioner.load_with
+    monkeypatch.setattr(Captioner, "load_with", load)
     path = tmp_path / "model.pth"  # one that no other test has loaded
     path.symlink_to(checkpoint_path)
     monkeypatch.setenv("CAPTIONING_MODEL", str(path))
