@@ -87,7 +87,7 @@ class GraphEngine:
         self._compiling = threading.Lock()
 
     def _compile(self, graph: Graph, bfloat16: bool = False) -> Run:
-        run = self._runtime.compile(graph.to_bytes(), bfloat16)
+        run = self._runtime.compile(graph, bfloat16)
         _give_back_memory()
         return run
 

@@ -23,11 +23,38 @@ _TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9
 _VARINT, _LENGTH, _FIXED32 = 0, 2, 5  # kinds of fields
 
 
+_ELSEWHERE = 1  # TensorProto.DataLocation.EXTERNAL
+_LARGE = 2**12  # bytes of a weight that may be elsewhere; runtimes want small constants inside
+
+
 class _Weight(NamedTuple):
     """An array that is made only when it is written, so that not all are in memory at once."""
 
+    name: str
+    described: bytes  # the fields of TensorProto without the numbers
     size: int  # bytes
     make: Callable[[], NDArray[Any]]
+
+    def array(self) -> NDArray[Any]:
+        array = np.ascontiguousarray(self.make())
+        if array.nbytes != self.size:
+            raise ValueError(f"a weight has {array.nbytes} bytes in place of {self.size}")
+        return array
+
+    def content(self) -> memoryview:
+        """The numbers as bytes."""
+        return self.array().reshape(-1).view(np.uint8).data
+
+    def head(self) -> bytes:
+        """What comes before the numbers in the field of GraphProto."""
+        head = self.described + _head(9, _LENGTH) + _varint(self.size)
+        return _head(5, _LENGTH) + _varint(len(head) + self.size) + head
+
+    def elsewhere(self) -> bytes:
+        """The field of GraphProto for numbers that are handed over beside the model."""
+        places = {"location": self.name, "offset": "0", "length": str(self.size)}
+        entries = [_bytes(13, _bytes(1, k) + _bytes(2, v)) for k, v in places.items()]
+        return _bytes(5, self.described + b"".join(entries) + _int(14, _ELSEWHERE))
 
 
 class Graph:
@@ -59,10 +86,8 @@ class Graph:
         """Add a constant of this type and shape, which ``make`` makes when it is written."""
         name = self._new_name()
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
-        tensor = [_int(1, length) for length in shape]  # TensorProto
-        tensor += [_int(2, _TYPES[kind]), _bytes(8, name), _head(9, _LENGTH), _varint(size)]
-        head = b"".join(tensor)
-        self._parts += [_head(5, _LENGTH) + _varint(len(head) + size) + head, _Weight(size, make)]
+        fields = [*(_int(1, length) for length in shape), _int(2, _TYPES[kind]), _bytes(8, name)]
+        self._parts.append(_Weight(name, b"".join(fields), size, make))
         return name
 
     def op(self, kind: str, *inputs: str, output: str = "", **attributes: Attribute) -> str:
@@ -84,28 +109,45 @@ class Graph:
 
     def to_bytes(self) -> bytes:
         """The model of this graph, as a file would hold it."""
-        size = sum(p.size if isinstance(p, _Weight) else len(p) for p in self._parts)
-        head = _int(1, FORMAT) + _bytes(8, _int(2, OPERATORS))  # ModelProto
-        head += _head(7, _LENGTH) + _varint(size)
         # To join bytes would need all weights at once; to let a file grow would copy it.
+        parts = [part for each in self._parts for part in _with_content(each)]
+        size = sum(part.size if isinstance(part, _Weight) else len(part) for part in parts)
+        head = _model_head(size)
         file = io.BytesIO()
         file.seek(len(head) + size - 1)
         file.write(b"\0")
         file.seek(0)
-        for part in (head, *self._parts):
-            file.write(part if isinstance(part, bytes) else _content(part))
+        file.write(head)
+        for part in parts:
+            file.write(part if isinstance(part, bytes) else part.content())
         return file.getvalue()
+
+    def without_weights(self) -> tuple[bytes, dict[str, NDArray[Any]]]:
+        """The model with its large weights elsewhere, and these by name."""
+        parts, weights = [], dict[str, NDArray[Any]]()
+        for part in self._parts:
+            if isinstance(part, _Weight) and part.size >= _LARGE:
+                weights[part.name] = part.array()
+                parts.append(part.elsewhere())
+            else:
+                inside = _with_content(part)
+                parts += [p if isinstance(p, bytes) else bytes(p.content()) for p in inside]
+        content = b"".join(parts)
+        return _model_head(len(content)) + content, weights
 
     def _new_name(self) -> str:
         self._values += 1
         return f"v{self._values}"
 
 
-def _content(weight: _Weight) -> memoryview:
-    array = np.ascontiguousarray(weight.make())
-    if array.nbytes != weight.size:
-        raise ValueError(f"a weight has {array.nbytes} bytes in place of {weight.size}")
-    return array.reshape(-1).view(np.uint8).data
+def _with_content(part: "bytes | _Weight") -> "list[bytes | _Weight]":
+    """A part of GraphProto as what is written: a weight has a head before its numbers."""
+    return [part] if isinstance(part, bytes) else [part.head(), part]
+
+
+def _model_head(size: int) -> bytes:
+    """What comes before a GraphProto of ``size`` bytes in ModelProto."""
+    return _int(1, FORMAT) + _bytes(8, _int(2, OPERATORS)) + _head(7, _LENGTH) + _varint(size)
 
 
 def _varint(value: int) -> bytes:

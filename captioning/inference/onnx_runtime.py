@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import onnxruntime
 
+from captioning.inference.onnx_file import Graph
 from captioning.inference.runtime import Array, Run
 
 _ERRORS = 3  # it logs nothing less than errors
@@ -17,22 +18,28 @@ class OnnxRuntime:
     small_weights = False
 
     def __init__(self, threads: int) -> None:
-        self._options = onnxruntime.SessionOptions()
-        self._options.intra_op_num_threads = threads
-        self._options.inter_op_num_threads = 1
-        self._options.log_severity_level = _ERRORS
-        # Threads that wait in a loop would take the processor from others.
-        self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._threads = threads
 
-    def compile(self, graph: bytes, bfloat16: bool = False) -> Run:
-        """Make an ONNX model run; it has no ``bfloat16``."""
-        session = onnxruntime.InferenceSession(
-            graph, self._options, providers=["CPUExecutionProvider"]
-        )
-        session._model_bytes = None  # it would keep the model, of which it has made its own
+    def compile(self, graph: Graph, bfloat16: bool = False) -> Run:
+        """Make a graph run; it has no ``bfloat16``."""
+        options = self._options()
+        # In the model they would be twice in memory, as it is read, beside what is made of them.
+        model, weights = graph.without_weights()
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(each) for each in weights.values()]
+        options.add_external_initializers(list(weights), values)
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
 
         def run(given: Mapping[str, Array]) -> dict[str, Array]:
             return dict(zip(names, session.run(names, given), strict=True))
 
         return run
+
+    def _options(self) -> onnxruntime.SessionOptions:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS
+        # Threads that wait in a loop would take the processor from others.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options

@@ -5,6 +5,7 @@ from queue import Empty, SimpleQueue
 
 import openvino
 
+from captioning.inference.onnx_file import Graph
 from captioning.inference.runtime import Array, Run
 
 _DEVICE = "CPU"
@@ -28,9 +29,9 @@ class OpenVino:
             "ENABLE_CPU_PINNING": False,  # pinned threads wait for others that run there
         }
 
-    def compile(self, graph: bytes, bfloat16: bool = False) -> Run:
-        """Make an ONNX model run, with ``bfloat16`` in that precision."""
-        model = self._core.read_model(graph)
+    def compile(self, graph: Graph, bfloat16: bool = False) -> Run:
+        """Make a graph run, with ``bfloat16`` in that precision."""
+        model = self._core.read_model(graph.to_bytes())
         settings = self._settings | {"INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32"}
         compiled = self._core.compile_model(model, _DEVICE, settings)
         names = [output.any_name for output in compiled.outputs]

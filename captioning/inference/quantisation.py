@@ -96,7 +96,7 @@ def measure_ranges(
     Each is encoded twice: for the whole ranges, and for how often the numbers in them occur.
     """
     size = photographs[0].shape[-1]
-    graph = encoder_graph(weights, stride_in_1x1, size, _observed).to_bytes()
+    graph = encoder_graph(weights, stride_in_1x1, size, _observed)
     run = runtime.compile(graph)
 
     def inputs() -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from captioning.inference.onnx_file import Graph
+
 Array = NDArray[Any]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]  # inputs by name to outputs by name
 
@@ -24,5 +26,5 @@ class Runtime(Protocol):
     def small_weights(self) -> bool:
         """Whether it is quicker with 8-bit weights that it multiplies with floats."""
 
-    def compile(self, graph: bytes, bfloat16: bool = False) -> Run:
-        """Make an ONNX model run, from any thread; what it returns stays as it is."""
+    def compile(self, graph: Graph, bfloat16: bool = False) -> Run:
+        """Make a graph run, from any thread; what it returns stays as it is."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from captioning.inference.onnx_file import Graph
@@ -91,3 +92,25 @@ def test_a_graph_is_valid_and_computes_what_it_says():
     (found,) = ReferenceEvaluator(model).run(None, {"x": given})
     product = np.maximum(given @ np.arange(8).reshape(4, 2), 0)
     np.testing.assert_allclose(found, product[:, :1] - product[:, 1:], rtol=1e-5)
+
+
+def test_large_weights_may_be_elsewhere(tmp_path):
+    random = np.random.default_rng(1)
+    large, small = random.normal(size=(1000, 3)).astype(np.float32), np.float32([[1.0, 2.0, 3.0]])
+    graph = Graph("test")
+    x = graph.input("x", "float32", ("B", 1000))
+    product = graph.op("MatMul", x, graph.weight("float32", large.shape, lambda: large))
+    graph.op("Add", product, graph.constant(small), output="y")
+    graph.output("y", "float32", ("B", 3))
+    content, weights = graph.without_weights()
+    assert [weight.nbytes for weight in weights.values()] == [large.nbytes]
+    assert len(content) < 500
+    for name, weight in weights.items():  # where the model says that they are
+        (tmp_path / name).write_bytes(weight.tobytes())
+    (tmp_path / "model.onnx").write_bytes(content)
+    found, whole = onnx.load(tmp_path / "model.onnx"), read(graph)
+    tensors = [
+        [numpy_helper.to_array(each) for each in m.graph.initializer] for m in (found, whole)
+    ]
+    assert all(np.array_equal(*pair) for pair in zip(*tensors, strict=True))
+    assert list(found.graph.node) == list(whole.graph.node)

@@ -42,7 +42,7 @@ def ranges(weights, pixels):
 
 
 def features(runtime, weights, images, kind):
-    run = RUNTIMES[runtime].compile(encoder_graph(weights, False, 64, kind).to_bytes())
+    run = RUNTIMES[runtime].compile(encoder_graph(weights, False, 64, kind))
     return run({"images": images})["features"]
 
 
@@ -114,7 +114,7 @@ def shipped():
 
 @pytest.fixture(scope="module")
 def shipped_weights(shipped):
-    return weights_of(shipped.build())
+    return shipped.weights
 
 
 @pytest.fixture(scope="module")
