@@ -219,9 +219,7 @@ def _check_precision(precision: str, runtime: Runtime, ranges: Ranges | None) ->
         raise SettingError(f"precision must be {', '.join(PRECISIONS)}, not {precision!r}")
     if precision not in runtime.precisions:
         others = " or ".join(runtime.precisions)
-        raise SettingError(
-            f"{runtime.name} is no quicker in {precision} on this processor; choose {others}"
-        )
+        raise SettingError(f"{runtime.name} has no {precision} on this processor; choose {others}")
     if precision == "int8" and ranges is None:
         raise SettingError(
             "int8 needs the measured ranges of the model's activations, which are not there; "

@@ -16,6 +16,8 @@ class OpenVino:
     """OpenVINO with so many threads."""
 
     name = "OpenVINO"
+    # It rounds what it multiplies with them as well, in groups: a step of four beams takes a third
+    # of the time, and log-probabilities are 0.03 off.
     small_weights = True
 
     def __init__(self, threads: int) -> None:

@@ -302,7 +302,7 @@ def test_what_cannot_be_used_is_refused(network):
     weights, runtime = weights_of(network), RUNTIMES["onnx"]
     for precision, message in (
         ("half", "precision must be float32, bfloat16, int8, not 'half'"),
-        ("bfloat16", "ONNX Runtime is no quicker in bfloat16 on this processor"),
+        ("bfloat16", "ONNX Runtime has no bfloat16 on this processor; choose float32 or int8"),
         ("int8", "int8 needs the measured ranges"),
     ):
         with pytest.raises(SettingError, match=message):
