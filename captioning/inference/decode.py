@@ -6,6 +6,7 @@ continuations of a hypothesis, T words, L locations.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -139,7 +140,8 @@ def _candidates(
     log_probabilities = np.maximum(following.log_probabilities.reshape(shape), _LOWEST)
     is_first = not beams.words.shape[-1]
     forbidden = (*tokens.never, tokens.end) if is_first else tokens.never
-    log_probabilities[np.isin(chosen, forbidden)] = -np.inf
+    for token in forbidden:  # np.isin takes longer than several comparisons
+        log_probabilities[chosen == token] = -np.inf
     only_end = np.ones_like(beams.ended) if is_last else beams.ended
     chosen[only_end], log_probabilities[only_end] = tokens.end, -np.inf
     end = np.maximum(following.end.reshape(beams.total.shape), _LOWEST)
@@ -165,7 +167,7 @@ def _extend(
     total: Floats = _chosen(totals, best)
     chosen: Ids = _chosen(candidates.tokens, best)
     new: Floats = _chosen(candidates.log_probabilities, best)
-    words = np.take_along_axis(beams.words, parents[..., None], axis=1)  # (B, K, T)
+    words = beams.words[np.arange(count)[:, None], parents]  # (B, K, T)
     extended = _Beams(
         total,
         _chosen(lengths, parents),
@@ -178,7 +180,7 @@ def _extend(
 
 def _chosen(values: NDArray[Any], index: Ids) -> NDArray[Any]:
     """The values (B, ...) of each photograph with these numbers (B, K): (B, K)."""
-    return np.take_along_axis(values.reshape(len(values), -1), index, axis=1)
+    return values.reshape(len(values), -1)[np.arange(len(values))[:, None], index]
 
 
 def _repetitions(chosen: Ids, words: Ids, tokens: Tokens) -> Floats:
@@ -187,8 +189,18 @@ def _repetitions(chosen: Ids, words: Ids, tokens: Tokens) -> Floats:
     0 for what is ``repeatable``, and for ``<end>``.
     """
     times: Floats = (chosen[..., None] == words[:, :, None, :]).sum(axis=-1, dtype=np.float32)
-    times[np.isin(chosen, (*tokens.repeatable, tokens.end))] = 0
+    if times.any():
+        free = _free(tokens)
+        times[free[np.minimum(chosen, len(free) - 1)]] = 0
     return times
+
+
+@lru_cache(maxsize=8)
+def _free(tokens: Tokens) -> NDArray[np.bool_]:
+    """Which tokens may be repeated at no cost, by their ids; the last stands for all after it."""
+    free = np.zeros(max((*tokens.repeatable, tokens.end)) + 2, dtype=bool)
+    free[[*tokens.repeatable, tokens.end]] = True
+    return free
 
 
 _Parts = TypeVar("_Parts", _Beams, _Extension)
