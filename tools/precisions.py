@@ -2,17 +2,18 @@
 
 The development split is captioned by each: how many captions are the same, CIDEr-D, and the share
 of evidence and of attention on the right half of mosaics. Where one loses more than 0.5 CIDEr-D or
-0.01 of pointing, it is not offered (``inference.engines``). Written to docs/precisions.json; what
-each takes in time is measured by make bench.
+0.01 of pointing, it is not offered (``inference.engines``). Written to docs/precisions.json and
+the README; what each takes in time is measured by make bench.
 """
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -22,13 +23,15 @@ from captioning.errors import CaptioningError
 from captioning.evaluation.assessment import score_captions
 from captioning.evaluation.mosaics import choose_mosaics
 from captioning.evaluation.pointing import caption_mosaics, judge
-from captioning.files import write_atomically
+from captioning.files import write_text
 from captioning.inference.captioner import Caption, Captioner
 from captioning.inference.engine_config import PRECISIONS, EngineConfig
 from captioning.inference.engines import OFFERED
 from captioning.network.shipped import SHIPPED_MODEL
+from tools.marks import with_part
 
-RESULTS = Path("docs/precisions.json")
+ROOT = Path(__file__).resolve().parents[1]
+RESULT, README = ROOT / "docs" / "precisions.json", ROOT / "README.md"
 MOST_CIDER, MOST_POINTING = 0.5, 0.01  # what may be lost
 
 
@@ -44,7 +47,7 @@ class Measured:
     evidence: float
     attention: float
 
-    def lost(self, reference: "Measured") -> dict[str, object]:
+    def lost(self, reference: "Measured") -> dict[str, Any]:
         """Against another, in plain types."""
         same = sum(a == b for a, b in zip(self.captions, reference.captions, strict=True))
         pairs = zip(self.captions, self.log_probabilities, strict=True)
@@ -88,6 +91,23 @@ def measure(config: EngineConfig, photographs: Sequence[Photograph]) -> Measured
     )
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the README says of them."""
+    head = (
+        "| engine | precision | captions as in PyTorch's float32 | CIDEr-D | evidence | attention |"
+    )
+    return "\n".join([head, "|---|---|---|---|---|---|", *map(_row, rows)])
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    share = row["same captions"] / row["photographs"]
+    cells = (
+        *(row["engine"], row["precision"], f"{100 * share:.1f} %", f"{row['CIDEr-D']:.1f}"),
+        *(f"{row[f'{kind} on the right half']:.3f}" for kind in ("evidence", "attention")),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -108,12 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 measured = measure(EngineConfig(engine, precision), photographs)
                 rows.append(measured.lost(reference))
                 print(json.dumps(rows[-1]), flush=True)
-        text = json.dumps(rows, indent=2) + "\n"
-        write_atomically(RESULTS, lambda temporary: temporary.write_text(text))
+        write_text(RESULT, json.dumps(rows, indent=2) + "\n")
+        write_text(README, with_part(README.read_text(encoding="utf-8"), "precisions", table(rows)))
     except (CaptioningError, OSError) as error:
         print(f"tools.precisions: {error}", file=sys.stderr)
         return 1
-    print(f"written to {RESULTS}")
+    print(f"written to {RESULT} and {README}")
     return 0
 
 

@@ -24,11 +24,11 @@ from captioning.errors import CaptioningError
 from captioning.evaluation.markdown import paragraph
 from captioning.files import write_text
 from captioning.network.shipped import SHIPPED_MODEL
+from tools.marks import with_part
 from tools.timing import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT, README = ROOT / "docs" / "sizes.json", ROOT / "README.md"
-BEGIN, END = "<!-- sizes: written by python -m tools.sizes -->", "<!-- end of sizes -->"
 # What pip builds the package of: a copy, because it leaves files where it builds.
 SOURCES = ("captioning", "model", ".streamlit", "pyproject.toml", "README.md", "LICENSE")
 TARGET = 260  # MB, that `pip install .` should not take more than
@@ -136,15 +136,6 @@ def section(content: Mapping[str, Any]) -> str:
     )
 
 
-def with_sizes(readme: str, content: Mapping[str, Any]) -> str:
-    """The README with the sizes between its marks; raises CaptioningError without marks."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise CaptioningError(f"README.md lacks the marks {BEGIN} and {END}; put them back")
-    return f"{before}{begin}\n\n{section(content)}\n\n{end}{after}"
-
-
 def read_measured(machine: Mapping[str, Any]) -> dict[str, Any]:
     """What was measured before, unless that was on another machine."""
     if not RESULT.exists():
@@ -174,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(name, measured[name], flush=True)
         content = machine | {"set-ups": {n: measured[n] for n in SET_UPS if n in measured}}
         write_text(RESULT, json.dumps(content, indent=2) + "\n")
-        write_text(README, with_sizes(README.read_text(encoding="utf-8"), content))
+        write_text(README, with_part(README.read_text(encoding="utf-8"), "sizes", section(content)))
     except (CaptioningError, OSError) as error:
         print(f"tools.sizes: {error}", file=sys.stderr)
         return 1

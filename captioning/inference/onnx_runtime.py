@@ -40,7 +40,7 @@ class OnnxRuntime:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS
-        # Threads that wait in a loop would take the processor from others. That they sleep costs 3 %
-        # of the encoder and 5 % of a step.
+        # Threads that wait in a loop would take the processor from others; to let them sleep costs
+        # 3 % of an encoder's time and 5 % of a step's.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return options

@@ -7,8 +7,10 @@ import pytest
 
 from captioning.errors import CaptioningError
 from tools import sizes
-from tools.sizes import BEGIN, END, RESULT, SET_UPS, allocated, section, with_sizes
+from tools.marks import marks, with_part
+from tools.sizes import RESULT, SET_UPS, allocated, section
 
+BEGIN, END = marks("sizes")
 CONTENT = json.loads(RESULT.read_text(encoding="utf-8"))
 MEASURED = {"megabytes": 1234, "of these the model": 94, "seconds": 56}
 
@@ -28,7 +30,7 @@ def test_each_file_is_counted_once_by_what_it_takes_on_the_disk(tmp_path):
 
 def test_the_readme_has_what_was_measured():
     readme = sizes.README.read_text(encoding="utf-8")
-    assert with_sizes(readme, CONTENT) == readme
+    assert with_part(readme, "sizes", section(CONTENT)) == readme
     assert {"empty", "base", "app", "openvino"} <= set(CONTENT["set-ups"]) <= set(SET_UPS)
 
 
@@ -41,8 +43,8 @@ def test_the_aim_is_named_with_by_how_much_it_was_missed():
 
 def test_a_readme_without_marks_is_refused():
     with pytest.raises(CaptioningError, match="put them back"):
-        with_sizes(f"{BEGIN}", CONTENT)
-    assert with_sizes(f"a{BEGIN}b{END}c", CONTENT).startswith(f"a{BEGIN}\n\n| set-up")
+        with_part(f"{BEGIN}", "sizes", "")
+    assert with_part(f"a{BEGIN}b{END}c", "sizes", "d") == f"a{BEGIN}\n\nd\n\n{END}c"
 
 
 @pytest.fixture
