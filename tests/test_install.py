@@ -48,8 +48,9 @@ def test_mapped_folders_hold_no_code():
 def test_every_data_file_is_packaged():
     files = {path for path in (ROOT / "captioning").rglob("*") if path.is_file()}
     data = {path for path in files if path.suffix not in (".py", ".pyc")}
-    shipped = {ROOT / "model" / name for name in ("README.md", "results.json")}
-    shipped |= {ROOT / "model" / "image_captioning_model.pth", ROOT / ".streamlit" / "config.toml"}
+    model = "image_captioning_model"
+    names = (f"{model}.pth", f"{model}.ranges.json", "README.md", "results.json")
+    shipped = {ROOT / "model" / name for name in names} | {ROOT / ".streamlit" / "config.toml"}
     assert packaged_data() == data | shipped
 
 
