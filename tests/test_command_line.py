@@ -20,6 +20,7 @@ from PIL import Image
 from captioning import __main__ as command_line
 from captioning.__main__ import Flags, parse_arguments, program_name, version
 from captioning.inference.captioner import UNUSUAL_WARNING, Captioner
+from captioning.inference.engine_config import EngineConfig
 from captioning.network.novelty import NoveltyDetector
 from captioning.network.saved_network import save_checkpoint
 
@@ -206,17 +207,46 @@ def test_flags_are_read_into_their_fields():
     )
 
 
-@pytest.mark.parametrize(("arguments", "device"), [([], "auto"), (["--device", "cpu"], "cpu")])
-def test_the_model_is_loaded_on_the_device(cli, folder, monkeypatch, captioner, arguments, device):
-    devices = []
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], EngineConfig(device="auto")),
+        (["--device", "cpu"], EngineConfig(device="cpu")),
+        (
+            ["--engine", "openvino", "--precision", "int8"],
+            EngineConfig("openvino", "int8", "auto"),
+        ),
+    ],
+)
+def test_the_model_is_run_as_the_flags_say(cli, folder, monkeypatch, captioner, words, expected):
+    asked = []
 
-    def load(path, device):
-        devices.append(device)
+    def load(path, running):
+        asked.append(running)
         return captioner
 
-    monkeypatch.setattr(Captioner, "load", load)
-    assert cli(folder / "a.png", *arguments)[0] == 0
-    assert devices == [device]
+    monkeypatch.setattr(Captioner, "load_with", load)
+    assert cli(folder / "a.png", *words)[0] == 0
+    assert asked == [expected]
+
+
+@pytest.mark.parametrize("words", [[], ["--engine", "onnx"], ["--engine", "torch"]])
+def test_every_engine_captions_from_the_command_line(cli, folder, words):
+    assert cli(folder / "a.png", *words) == cli(folder / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--engine", "onnx", "--device", "cuda"], "for device cuda choose torch"),
+        (["--engine", "torch", "--precision", "int8"], "the engine torch has no int8"),
+        (["--engine", "onnx", "--precision", "int8"], "there are no measured ranges for int8"),
+    ],
+)
+def test_an_engine_that_cannot_do_it_says_so_in_one_sentence(cli, folder, words, sentence):
+    status, out, err = cli(folder / "a.png", *words)
+    assert (status, out) == (2, [])
+    assert sentence in err[-1]  # after the usage, where flags do not go together
 
 
 def test_version_is_the_installed_one_or_that_of_the_checkout(cli, monkeypatch):

@@ -67,7 +67,7 @@ def start(code, *words, **options):
         *((program, "captioning.errors") for program in PROGRAMS),
         *((program, "torch") for program in PROGRAMS),
         *((program, "torchvision") for program in PROGRAMS),
-        *((COMMAND, moment) for moment in ("argparse", "captioning.batch.flags", "torch", "PIL")),
+        *((COMMAND, moment) for moment in ("argparse", "captioning.batch.flags", "numpy", "PIL")),
         ("main.py", "argparse"),
         ("main.py", "captioning.training.flags"),
         ("main.py", "captioning.training.pipeline"),

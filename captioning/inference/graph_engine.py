@@ -18,13 +18,13 @@ from captioning.errors import SettingError
 from captioning.inference.decoder_graphs import start_graph, step_graph
 from captioning.inference.encoder_graph import convolve, encoder_graph
 from captioning.inference.engine import Continuations
+from captioning.inference.engine_config import PRECISIONS
 from captioning.inference.occlusion_graph import occlusion_graph
 from captioning.inference.onnx_file import Graph
 from captioning.inference.quantisation import Ranges, quantised
 from captioning.inference.runtime import Array, Run, Runtime
 from captioning.network.config import ModelConfig
 
-PRECISIONS = ("float32", "bfloat16", "int8")
 AT_ONCE = 1024  # predictions of ``occlude``: their logits are the most memory that it needs
 _NEVER = np.float32(-1e9)  # an attention score whose exponential is 0 in any precision
 

@@ -20,7 +20,7 @@ class Runtime(Protocol):
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Those of ``graph_engine.PRECISIONS`` that it has on this processor."""
+        """Those of ``engine_config.PRECISIONS`` that it has on this processor."""
 
     @property
     def small_weights(self) -> bool:
