@@ -8,13 +8,11 @@ else may run while it measures.
 """
 
 import argparse
-import io
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 from torch.optim.lr_scheduler import LambdaLR
-from torchvision.models import resnet50
 
 from captioning.data.caption_files import Photograph, read_captions
 from captioning.data.dataset import Batch, CaptionDataset, Pixels, batches, collate
@@ -38,6 +35,7 @@ from captioning.evaluation.uncertainty import intervals
 from captioning.files import write_atomically
 from captioning.inference.captioner import Captioner
 from captioning.inference.decode import beam_search
+from captioning.inference.engines import PACKAGES, is_installed
 from captioning.inference.evidence import evidence_maps
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
@@ -50,14 +48,22 @@ from captioning.training.train import (
     make_optimizer,
     train_one_epoch,
 )
-from tools.timing import QUICK_PAIRS, Memory, Ratio, Work, compare, peak_memory, processor
+from tools.bench_commands import bench_memory, bench_sharing, bench_start
+from tools.bench_engines import (
+    LARGE,
+    Bare,
+    bench_choice,
+    bench_engines,
+    bench_folder,
+    bench_peer,
+    jpeg,
+)
+from tools.timing import QUICK_PAIRS, Memory, Ratio, Work, compare, processor
 
 BATCH = 50  # photographs scored
-CALL = 64  # photographs captioned in one call
+CALL = 32  # photographs captioned in one call
 EXPLAINED = 16  # photographs with evidence
 EPOCH = 8  # photographs of a small epoch of training
-FOLDERS = (100, 1000)  # photographs, captioned by one command
-LARGE = (4032, 3024)  # pixels: 12 megapixels, as phones take them
 RESULTS = Path("results/metrics/bench.json")
 
 
@@ -71,46 +77,21 @@ def own_forward(engine: TorchEngine, images: torch.Tensor) -> Work:
     return forward
 
 
-class Bare:
-    """torchvision's ResNet-50, as a careful user would run it."""
-
-    def __init__(self) -> None:
-        self.network = resnet50(weights=None).eval().to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Classify images (B, 3, H, W)."""
-        logits: torch.Tensor = self.network(images)
-        return logits
-
-
 def bench_photographs(photographs: Sequence[Photograph]) -> list[Ratio]:
-    """From the JPEG file to the caption: one photograph, and many in one call."""
-    captioner, bare = Captioner.load(SHIPPED_MODEL), Bare()
+    """From the JPEG file to the caption, many in one call, in PyTorch."""
+    captioner = Captioner.load(SHIPPED_MODEL, engine="torch")
     engine = captioner.engine
     assert isinstance(engine, TorchEngine)
     paths = [photo.path for photo in photographs[:CALL]]
     pixels = Pixels(photographs[:CALL], captioner.images)
     images = torch.stack([pixels(index) for index in range(len(paths))])
     images = images.contiguous(memory_format=torch.channels_last)
-    size = f"{captioner.images.size}-pixel JPEG"
-
-    def one(beam: int) -> Work:
-        turn = cycle(paths)  # captions differ in length, so one photograph is not representative
-        return lambda: captioner(next(turn), beam=beam)
 
     def all_of_them() -> None:
         list(captioner.stream(paths, beam=3, batch_size=CALL))
 
-    def bare_one() -> object:
-        return bare(images[:1])
-
-    own = captioner.decoding.beam
     many = f"{len(paths)} in one call, beam 3"
     return [
-        compare(f"one {size}, beam 3 / bare ResNet-50", one(3), bare_one, QUICK_PAIRS),
-        compare(f"one {size}, beam {own} / bare ResNet-50", one(own), bare_one, QUICK_PAIRS),
-        compare(f"one {size}, greedy / bare ResNet-50", one(1), bare_one, QUICK_PAIRS),
         compare(
             f"{many} / the encoder's own batched forward", all_of_them, own_forward(engine, images)
         ),
@@ -125,13 +106,6 @@ def bench_large_photograph(photographs: Sequence[Photograph]) -> list[Ratio]:
         small, large = (jpeg(image, size) for size in (image.size, LARGE))
     name = "one 12-megapixel JPEG / the same one at 224 pixels"
     return [compare(name, lambda: captioner(large), lambda: captioner(small), QUICK_PAIRS)]
-
-
-def jpeg(image: Image.Image, size: tuple[int, int]) -> bytes:
-    """Resize the image and save it as a JPEG."""
-    file = io.BytesIO()
-    image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
-    return file.getvalue()
 
 
 def bench_evidence(photographs: Sequence[Photograph]) -> list[Ratio]:
@@ -170,29 +144,6 @@ def bench_evidence(photographs: Sequence[Photograph]) -> list[Ratio]:
         compare(several, lambda: explain(everything), lambda: encode(everything)),
         compare(with_evidence, caption(True), caption(False), QUICK_PAIRS),
     ]
-
-
-def bench_start() -> list[Ratio]:
-    """From a new process to a loaded model, against importing PyTorch alone."""
-
-    def process(code: str) -> Work:
-        return lambda: subprocess.run([sys.executable, "-c", code], check=True)
-
-    ours = process("from captioning import Captioner; Captioner.load()")
-    theirs = process("import torch, torchvision")
-    return [compare("imports and the model / importing torch and torchvision", ours, theirs)]
-
-
-def bench_memory(photographs: Sequence[Photograph]) -> list[Memory]:
-    """The command line on folders of photographs: memory should not grow with their number."""
-    peaks = []
-    for count in FOLDERS:
-        with tempfile.TemporaryDirectory() as folder:
-            for number, photograph in zip(range(count), cycle(photographs), strict=False):
-                shutil.copyfile(photograph.path, Path(folder) / f"{number:04}.jpg")
-            peaks.append(Memory(count, peak_memory([sys.executable, "-m", "captioning", folder])))
-        print(f"peak memory for a folder of {count:,}: {peaks[-1].megabytes:,.0f} MB", flush=True)
-    return peaks
 
 
 def bench_training(photographs: Sequence[Photograph]) -> list[Ratio]:
@@ -313,6 +264,11 @@ def write(ratios: Sequence[Ratio], memory: Sequence[Memory], machine: str) -> No
 def measure(photographs: Sequence[Photograph], machine: str) -> None:
     """Measure everything, and write the results so far after each part: it takes a while."""
     parts: tuple[Callable[[], list[Ratio]], ...] = (
+        lambda: bench_engines(photographs),
+        lambda: bench_choice(photographs),
+        lambda: bench_peer(photographs),
+        lambda: bench_folder(photographs),
+        lambda: bench_sharing(photographs),
         lambda: bench_photographs(photographs),
         lambda: bench_large_photograph(photographs),
         lambda: bench_evidence(photographs),
@@ -329,6 +285,11 @@ def measure(photographs: Sequence[Photograph], machine: str) -> None:
     print(f"written to {RESULTS}")
 
 
+def installed_packages() -> list[str]:
+    """The packages of the engines that are here."""
+    return [package for engine, package in PACKAGES.items() if is_installed(engine)]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -340,7 +301,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     try:
         splits = split_photographs(read_captions(flags.references, flags.images).photographs)
-        machine = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        versions = [f"{package} {version(package)}" for package in installed_packages()]
+        machine = ", ".join([processor(), f"{torch.get_num_threads()} threads", *versions])
         print(machine)
         measure(splits.dev, machine)
     except (CaptioningError, OSError, subprocess.SubprocessError) as error:

@@ -47,10 +47,14 @@ def seconds(work: Work) -> float:
     return time.perf_counter() - started
 
 
-def compare(name: str, ours: Work, theirs: Work, pairs: int = PAIRS) -> Ratio:
-    """Time both in turn, and print the median ratio with its quartiles."""
-    ours()
-    theirs()
+def compare(name: str, ours: Work, theirs: Work, pairs: int = PAIRS, warm_up: bool = True) -> Ratio:
+    """Time both in turn, and print the median ratio with its quartiles.
+
+    With ``warm_up`` each is run once before.
+    """
+    if warm_up:
+        ours()
+        theirs()
     timed = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
     low, middle, high = statistics.quantiles([ours / theirs for ours, theirs in timed], n=4)
     first, second = (statistics.median(column) for column in zip(*timed, strict=True))
@@ -62,12 +66,16 @@ def compare(name: str, ours: Work, theirs: Work, pairs: int = PAIRS) -> Ratio:
 class Memory(NamedTuple):
     """The peak memory of one command that captioned a folder."""
 
+    name: str
     photographs: int
     megabytes: float
 
 
 def peak_memory(command: Sequence[str]) -> float:
-    """The peak memory of a command in megabytes; raises CaptioningError where it fails."""
+    """The peak memory of a command in megabytes, where it starts no others: its own.
+
+    Raises CaptioningError where it fails.
+    """
     # Through a small process: on Linux a child's peak includes that of the process that forked it.
     wrapper = [sys.executable, "-c", PEAK_OF_CHILD, *command]
     done = subprocess.run(wrapper, stdout=subprocess.PIPE, text=True)
