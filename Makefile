@@ -48,10 +48,9 @@ STRANGE := $(if $(wildcard strange),--strange strange)
 results: .venv
 	$(BIN)/python bleu_scorer.py --publish --beams --four-references --against human $(OTHER_SETS) $(STRANGE)
 
-# Nothing else may run while it measures, PyTorch's threads neither: they would wait in a loop for
-# work while another engine is timed. A bare ResNet-50 alone is as quick with threads that sleep.
+# Nothing else may run while it measures.
 bench: .venv/.tests-ready
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tools.bench
+	$(BIN)/python -m tools.bench
 
 # What set-ups cost, for the README's table: it installs each of them in a temporary folder.
 sizes: .venv/.tests-ready
