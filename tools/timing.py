@@ -19,6 +19,9 @@ done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(done.returncode)
 """
+# Before each call, in seconds: threads of PyTorch wait in a loop for a few milliseconds after the
+# baseline, and whatever is timed meanwhile has one core less.
+REST = 0.02
 Work = Callable[[], object]
 
 
@@ -41,7 +44,8 @@ class Ratio(NamedTuple):
 
 
 def seconds(work: Work) -> float:
-    """Time a call."""
+    """Time a call, after a rest."""
+    time.sleep(REST)
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

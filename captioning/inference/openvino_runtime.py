@@ -1,13 +1,18 @@
 """Runs graphs in OpenVINO (https://docs.openvino.ai), on the processor."""
 
+import sys
 from collections.abc import Mapping
 from queue import Empty, SimpleQueue
 
 import numpy as np
-import openvino
 
 from captioning.inference.onnx_file import Graph
 from captioning.inference.runtime import Array, Run
+
+# On import the package would report to its maker, unasked, by this module; without it, it does not.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
 
 _DEVICE = "CPU"
 _PRECISIONS = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}  # ours and its own names

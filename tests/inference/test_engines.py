@@ -1,7 +1,10 @@
 """Every engine gives the captions of PyTorch, and the one that is asked for runs."""
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from captioning.inference.engines import OFFERED, PACKAGES, choose, has_gpu, ran
 from captioning.inference.ranges import RangesError
 from captioning.network.shipped import SHIPPED_MODEL
 
+ROOT = Path(__file__).resolve().parents[2]
 PHOTOGRAPHS = [example.path for example in examples()]
 LIGHT = ("onnx", "openvino")
 
@@ -83,6 +87,27 @@ def test_int8_needs_the_ranges_of_its_own_checkpoint(tmp_path):
     ranges_path(model).write_text(json.dumps(shipped | {"checkpoint": "0" * 64}))
     with pytest.raises(RangesError, match="belong to another model"):
         Captioner.load_with(model, config)
+
+
+# Records what a program does to others: connections, and processes that it starts.
+WATCHED = """
+import sys
+done = []
+names = ("socket.connect", "socket.getaddrinfo", "os.fork", "os.posix_spawn", "subprocess.Popen")
+sys.addaudithook(lambda name, arguments: done.append(name) if name in names else None)
+from captioning.inference.captioner import Captioner
+captioner = Captioner.load(engine=sys.argv[1])
+print(bool(captioner(sys.argv[2], evidence=True).text), done)
+"""
+
+
+@pytest.mark.parametrize("engine", LIGHT)
+def test_an_engine_reports_to_nobody(engine, tmp_path):
+    words = [sys.executable, "-c", WATCHED, engine, str(PHOTOGRAPHS[1])]
+    environment = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.stdout == "True []\n", done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 # Which engine runs -------------------------------------------------------------------------------
