@@ -1,12 +1,17 @@
 """Runs graphs in ONNX Runtime (https://onnxruntime.ai), on the processor."""
 
+import os
 from collections.abc import Mapping
-
-import onnxruntime
 
 from captioning.inference.onnx_file import Graph
 from captioning.inference.runtime import Array, Run
 
+# From 1.29 on the package reports to its maker, unasked, unless this is said before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
+
+onnxruntime.disable_telemetry_events()  # in Windows the variable has no effect
 _ERRORS = 3  # it logs nothing less than errors
 
 
