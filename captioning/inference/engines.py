@@ -94,7 +94,7 @@ def choose(config: EngineConfig) -> str:
     for name in able:
         if is_installed(name):
             return name
-    _require(able[-1])
+    _require("onnx" if "onnx" in able else able[0])  # the one that takes the least space
     raise AssertionError("an engine that is not installed has been required")
 
 

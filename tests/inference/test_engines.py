@@ -151,8 +151,11 @@ def test_an_engine_that_is_named_is_not_replaced(installed):
     for name in ("openvino", "torch"):
         with pytest.raises(MissingPackageError, match=f"engine {name} needs .*: pip install"):
             choose(EngineConfig(name))
-    with pytest.raises(MissingPackageError, match="engine torch needs PyTorch"):
+    with pytest.raises(MissingPackageError, match="engine openvino needs openvino"):
         choose(EngineConfig(precision="bfloat16"))
+    installed()
+    with pytest.raises(MissingPackageError, match="engine onnx needs onnxruntime"):
+        choose(EngineConfig())
 
 
 @pytest.mark.parametrize(
