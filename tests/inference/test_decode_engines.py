@@ -18,7 +18,7 @@ from tests.inference.test_decode import (
 )
 
 IMAGES = range(4)
-ROUNDING = 2e-3  # of a caption's log-probability: the tests' network amplifies it
+ROUNDING = 5e-3  # of a score: the tests' network amplifies it, and with two threads it is another
 
 
 class NetworkTable(Table):
