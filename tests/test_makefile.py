@@ -8,6 +8,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LIGHT = ("app", "caption")  # what runs without PyTorch
+# What the make that runs these tests would tell another one.
+OUTER = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OUTER}
 FULL = ("test", "test-install", "train", "results", "bench", "sizes", "tour", "walkthrough")
 
 
@@ -25,7 +28,7 @@ def make(tmp_path):
         return subprocess.run(
             ["make", "-s", *ready, *arguments, f"BIN={tmp_path}/full", f"LIGHT={tmp_path}/light"],
             cwd=ROOT,
-            env=os.environ | environment,
+            env=ENVIRONMENT | environment,
             capture_output=True,
             text=True,
         )
@@ -38,7 +41,7 @@ def plan(target, ready=()):
     marks = [word for mark in ready for word in ("-o", mark)]
     command = ["make", "-n", "-B", *marks, target, "IMAGE=photo.jpg", "PYTHON=python3"]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True
+        command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
 
 
