@@ -15,7 +15,7 @@ with ending_at_once():
 
     from captioning.batch.flags import Flags
     from captioning.errors import CaptioningError, SettingError
-    from captioning.inference.engine_config import AUTO, DEVICES, ENGINES, PRECISIONS
+    from captioning.inference.engine_config import FLAGS
 
 FAILED = 2  # exit status when anything could not be captioned
 _PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
@@ -73,25 +73,9 @@ def add_caption_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     """How the model is run."""
-    add = parser.add_argument
-    add(
-        "--device",
-        choices=DEVICES,
-        default=AUTO,
-        help="where to compute; auto takes a GPU if there is one (default: %(default)s)",
-    )
-    add(
-        "--engine",
-        choices=ENGINES,
-        default=AUTO,
-        help="what computes; auto takes the quickest that is installed (default: %(default)s)",
-    )
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default="float32",
-        help="lower ones are quicker where engine and processor have them (default: %(default)s)",
-    )
+    for name, (choices, text) in FLAGS.items():
+        shown, default = f"{text} (default: %(default)s)", getattr(Flags, name)
+        parser.add_argument(f"--{name}", choices=choices, default=default, help=shown)
 
 
 def add_printing_flags(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from captioning.app.options import Options
 from captioning.errors import CaptioningError, needed_for
-from captioning.inference.engine_config import DEVICES, ENGINES, PRECISIONS
+from captioning.inference.engine_config import FLAGS
 
 SCRIPT = Path(__file__).with_name("navigation.py")
 # An installed package has Streamlit's settings in its folder ``settings``, a checkout at its root.
@@ -46,24 +46,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
         default=default.model,
         help="the checkpoint to open with (default: the model that ships)",
     )
-    parser.add_argument(
-        "--device",
-        choices=DEVICES,
-        default=default.device,
-        help="where to compute; auto takes a GPU if there is one (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=ENGINES,
-        default=default.engine,
-        help="what computes; auto takes the quickest that is installed (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default=default.precision,
-        help="lower ones are quicker where engine and processor have them (default: %(default)s)",
-    )
+    for name, (choices, text) in FLAGS.items():
+        shown, given = f"{text} (default: %(default)s)", getattr(default, name)
+        parser.add_argument(f"--{name}", choices=choices, default=given, help=shown)
     parser.add_argument(
         "--port",
         type=port_number,

@@ -59,10 +59,8 @@ class ModelSystems:
     def from_model(self, path: Path, beams: Sequence[int] = ()) -> ScoredSystem:
         """Captions of a checkpoint, also with other widths ``beams`` of the search."""
         checkpoint, decoding = self.open(path)
-        engine, vocabulary = (
-            TorchEngine(build_network(checkpoint).to(self.device)),
-            checkpoint.vocabulary,
-        )
+        engine = TorchEngine(build_network(checkpoint).to(self.device))
+        vocabulary = checkpoint.vocabulary
         probe = AttentionProbe(engine.reference_decoder, vocabulary.encode(FUNCTION_WORDS))
         evidence = EvidenceProbe(engine)
         sweep = BeamSweep(engine, vocabulary, decoding, beams)

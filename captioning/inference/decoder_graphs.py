@@ -12,11 +12,9 @@ E embedding width, A attention width, O classes, N offered nouns, V vocabulary.
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.inference.decoder_layers import CHANNELS, Layers, Weights
+from captioning.inference.decoder_layers import Layers, Weights
 from captioning.inference.onnx_file import Graph
-
-OFFERED = 5  # nouns per photograph, as in network.classifier
-LOWEST = 1e-6  # the least probability of a noun
+from captioning.network.config import ENCODER_CHANNELS, LEAST_NOUN, OFFERED
 
 
 def start_graph(weights: Weights) -> Graph:
@@ -28,7 +26,7 @@ def start_graph(weights: Weights) -> Graph:
     """
     graph = Graph("start")
     layers = Layers(graph, weights)
-    features = graph.input("features", "float32", ("B", "L", CHANNELS))
+    features = graph.input("features", "float32", ("B", "L", ENCODER_CHANNELS))
     keys = layers.linear(features, "attention.key.weight")
     graph.op("Add", keys, graph.constant(layers.full("attention.key.bias")), output="keys")
     mean = graph.op("ReduceMean", features, layers.indices(1), keepdims=0)  # (B, C)
@@ -54,7 +52,7 @@ def _offer(layers: Layers, probabilities: str) -> None:
     by_noun = op("ScatterElements", zeros, into, probabilities, axis=1, reduction="add")
     count = min(OFFERED, layers.vocabulary)
     best, index = graph.ops("TopK", by_noun, layers.indices(count), axis=1, outputs=2)
-    lowest = graph.constant(np.float32(LOWEST))
+    lowest = graph.constant(np.float32(LEAST_NOUN))
     confidence = op("Log", op("Max", best, lowest), output="confidence")
     op("Gather", graph.constant(words), index, output="nouns")
     embedded = layers.full("embedding.weight")[words]  # (U, E)
@@ -116,7 +114,7 @@ def _inputs(layers: Layers) -> dict[str, str]:
         "tokens": ("int64", ("B", "K")),
         "hidden": ("float32", ("B", "K", width)),
         "cell": ("float32", ("B", "K", width)),
-        "features": ("float32", ("B", "L", CHANNELS)),
+        "features": ("float32", ("B", "L", ENCODER_CHANNELS)),
         "keys": ("float32", ("B", "L", attention)),
         "nouns": ("int64", ("B", "N")),
         "confidence": ("float32", ("B", "N")),

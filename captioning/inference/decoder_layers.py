@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.inference.onnx_file import Graph
+from captioning.inference.onnx_file import FLOAT, Graph
 
 Weights = Mapping[str, NDArray[Any]]
-CHANNELS = 2048
-FLOAT = 1  # of TensorProto.DataType: what Cast makes
 _LEAST = 1e-12  # a scale's numerator: that of an output whose weights are all 0
 
 

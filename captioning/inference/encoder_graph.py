@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.inference.onnx_file import Graph
+from captioning.inference.onnx_file import FLOAT, Graph
+from captioning.network.config import BLOCKS, ENCODER_CHANNELS
 
 Weights = Mapping[str, NDArray[Any]]
-BLOCKS = (3, 4, 6, 3)  # in each layer (He et al., CVPR 2016, table 1)
-CHANNELS = 2048
-FLOAT = 1  # of TensorProto.DataType: what Cast makes
 _EPSILON = 1e-5  # of the batch norms
 
 
@@ -100,9 +98,9 @@ def encoder_graph(
         for block in range(count):
             stride = 2 if block == 0 and layer > 0 else 1
             x = blocks.bottleneck(x, f"layer{layer + 1}.{block}", stride)
-    rows = graph.op("Reshape", x, graph.constant(np.array([0, CHANNELS, -1])))  # (B, C, L)
+    rows = graph.op("Reshape", x, graph.constant(np.array([0, ENCODER_CHANNELS, -1])))  # (B, C, L)
     graph.op("Transpose", rows, perm=[0, 2, 1], output="features")
-    graph.output("features", "float32", ("B", "L", CHANNELS))
+    graph.output("features", "float32", ("B", "L", ENCODER_CHANNELS))
     return graph
 
 

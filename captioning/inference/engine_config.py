@@ -9,6 +9,15 @@ AUTO = "auto"
 ENGINES = (AUTO, "onnx", "openvino", "torch")
 PRECISIONS = ("float32", "bfloat16", "int8")
 DEVICES = (AUTO, "cpu", "cuda")
+# The flags of commands that run a model: their choices, and what their help says.
+FLAGS = {
+    "device": (DEVICES, "where to compute; auto takes a GPU if there is one"),
+    "engine": (ENGINES, "what computes; auto takes the quickest that is installed"),
+    "precision": (
+        PRECISIONS,
+        "lower ones are quicker where engine and processor have them",
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from captioning.network.checkpoint import Checkpoint, file_hash
 # The package of each engine; the quickest first, as ``make bench`` measures it.
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
 # What each can do where the processor can: what is quicker there and captions nearly as well, as
-# ``make precisions`` measures it.
+# ``python -m tools.precisions`` measures it.
 OFFERED = {
     "openvino": ("float32", "bfloat16", "int8"),
     "onnx": ("float32", "int8"),

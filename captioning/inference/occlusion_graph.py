@@ -7,9 +7,9 @@ D decoder width, E embedding width, A attention width, O classes, N offered noun
 
 import numpy as np
 
-from captioning.inference.decoder_graphs import LOWEST
-from captioning.inference.decoder_layers import CHANNELS, FLOAT, Layers, Weights
-from captioning.inference.onnx_file import Graph
+from captioning.inference.decoder_layers import Layers, Weights
+from captioning.inference.onnx_file import FLOAT, Graph
+from captioning.network.config import ENCODER_CHANNELS, LEAST_NOUN
 
 
 def occlusion_graph(weights: Weights) -> Graph:
@@ -49,7 +49,7 @@ def _inputs(layers: Layers) -> dict[str, str]:
         "words": ("int64", ("R",)),
         "hidden": ("float32", ("R", width)),
         "cell": ("float32", ("R", width)),
-        "features": ("float32", ("L", CHANNELS)),
+        "features": ("float32", ("L", ENCODER_CHANNELS)),
         "keys": ("float32", ("L", attention)),
         "nouns": ("int64", ("N",)),
         "names": ("float32", ("N", attention)),
@@ -93,7 +93,7 @@ def _confidence(layers: Layers, given: dict[str, str]) -> str:
     of_class = layers.weight("classifier.nouns").astype(np.int64)  # (O,)
     names = op("Equal", graph.constant(of_class[:, None]), layers.unsqueeze(given["nouns"], 0))
     sums = op("MatMul", op("Softmax", logits, axis=-1), op("Cast", names, to=FLOAT))  # (M, N)
-    return op("Log", op("Max", sums, graph.constant(np.float32(LOWEST))))
+    return op("Log", op("Max", sums, graph.constant(np.float32(LEAST_NOUN))))
 
 
 def _scores(layers: Layers, logits: str, words: str) -> None:

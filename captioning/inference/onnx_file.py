@@ -20,9 +20,8 @@ FORMAT = 8  # the version of the format that came with it
 Attribute = float | int | str | Sequence[int]
 # TensorProto.DataType
 _TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float16": 10}
+FLOAT = _TYPES["float32"]  # what Cast makes
 _VARINT, _LENGTH, _FIXED32 = 0, 2, 5  # kinds of fields
-
-
 _ELSEWHERE = 1  # TensorProto.DataLocation.EXTERNAL
 _LARGE = 2**12  # bytes of a weight that may be elsewhere; runtimes want small constants inside
 

@@ -66,16 +66,17 @@ class _Request:
     def __init__(self, compiled: openvino.CompiledModel) -> None:
         self._request = compiled.create_infer_request()
         self._outputs = [output.any_name for output in compiled.outputs]
-        self._given: dict[str, Array] = {}
+        # Each as it was given and as the request reads it, which has to stay in memory.
+        self._given: dict[str, tuple[Array, Array]] = {}
 
     def __call__(self, given: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for inputs ``given``, in arrays of their own."""
         for name, array in given.items():
-            if self._given.get(name) is not array:
+            if name not in self._given or self._given[name][0] is not array:
                 whole = array if array.flags.c_contiguous else np.ascontiguousarray(array)
                 shared = whole.size > 0 and array.ndim > 0  # what it can share
                 self._request.set_tensor(name, openvino.Tensor(whole, shared_memory=shared))
-                self._given[name] = array
+                self._given[name] = array, whole
         self._request.start_async()
         self._request.wait()  # others may run in the meantime
         return {

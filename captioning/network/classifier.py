@@ -14,8 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-OFFERED = 5  # nouns per photograph
-_LOWEST = 1e-6  # probability of a noun: the decoder reads its logarithm
+from captioning.network.config import LEAST_NOUN, OFFERED
 
 
 class Nouns(NamedTuple):
@@ -51,10 +50,10 @@ class Classifier(nn.Module):
         by_word = probabilities.new_zeros(len(features), self.vocabulary_size)
         by_word = by_word.index_add(1, self.nouns, probabilities)  # (B, V)
         best = by_word.topk(min(OFFERED, self.vocabulary_size), dim=1)
-        return Nouns(best.indices, best.values.clamp(min=_LOWEST).log())
+        return Nouns(best.indices, best.values.clamp(min=LEAST_NOUN).log())
 
     def noun_log_probabilities(self, words: Tensor, logits: Tensor) -> Tensor:
         """Of the nouns ``words`` (R, K), for each of M logits (R, M, O): (R, M, K)."""
         probabilities = torch.softmax(logits.float(), dim=-1)
         names = (self.nouns == words.unsqueeze(-1)).to(probabilities.dtype)  # (R, K, O)
-        return (probabilities @ names.transpose(1, 2)).clamp(min=_LOWEST).log()
+        return (probabilities @ names.transpose(1, 2)).clamp(min=LEAST_NOUN).log()

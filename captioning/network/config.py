@@ -9,6 +9,8 @@ MAX_BEAM = 1000  # what memory allows, and far more than helps
 BLOCKS = (3, 4, 6, 3)  # of a ResNet-50, in each layer (He et al. 2016, table 1)
 EXPANSION = 4  # a block's output channels, relative to its width
 ENCODER_CHANNELS = 2048
+OFFERED = 5  # nouns per photograph, of its classifier
+LEAST_NOUN = 1e-6  # probability of a noun: the decoder reads its logarithm
 
 
 @dataclass(frozen=True)

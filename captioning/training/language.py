@@ -18,8 +18,7 @@ from torch.utils.data import Dataset
 from captioning.data.caption_files import DataError
 from captioning.data.dataset import Batch, Item, batches, batches_by_length, encode_caption
 from captioning.data.vocab import PAD, Vocabulary
-from captioning.network.classifier import OFFERED
-from captioning.network.config import ENCODER_CHANNELS
+from captioning.network.config import ENCODER_CHANNELS, OFFERED
 from captioning.network.model import CaptioningModel
 from captioning.training.config import TrainConfig
 from captioning.training.fit import Task

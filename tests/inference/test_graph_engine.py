@@ -112,9 +112,10 @@ def test_graphs_are_valid(network):
 
 def test_what_the_graphs_repeat_of_the_network_is_the_same():
     assert decoder_graphs.OFFERED == classifier.OFFERED
-    assert decoder_graphs.LOWEST == classifier._LOWEST
+    assert decoder_graphs.LEAST_NOUN == classifier.LEAST_NOUN
     assert encoder_graph.BLOCKS == torch_encoder.BLOCKS
-    assert encoder_graph.CHANNELS == decoder_graphs.CHANNELS == ENCODER_CHANNELS
+    channels = encoder_graph.ENCODER_CHANNELS
+    assert channels == decoder_graphs.ENCODER_CHANNELS == ENCODER_CHANNELS
     assert graph_engine.AT_ONCE == occlusion._AT_ONCE
 
 

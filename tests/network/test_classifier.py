@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from captioning.network.classifier import OFFERED, Classifier
+from captioning.network.classifier import Classifier
+from captioning.network.config import OFFERED
 
 CHANNELS, SIZE = 6, 12
 NOUNS = (7, 4, 4, 9, 11, 7, 5, 4, 10, 8)  # vocabulary ids of ten classes

@@ -12,8 +12,7 @@ from torch.testing import assert_close
 from captioning.data.data_sets import DataSets
 from captioning.data.dataset import batches
 from captioning.data.vocab import END, PAD, START, Vocabulary
-from captioning.network.classifier import OFFERED
-from captioning.network.config import ENCODER_CHANNELS, ModelConfig
+from captioning.network.config import ENCODER_CHANNELS, OFFERED, ModelConfig
 from captioning.training.config import TrainConfig
 from captioning.training.language import (
     LanguageLoss,
