@@ -50,6 +50,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Flags:
     add_caption_flags(parser)
     add_printing_flags(parser)
     add_folder_flags(parser)
+    add_cluster_flags(parser)
     values = vars(parser.parse_args(arguments))
     try:
         return Flags(**values)
@@ -130,6 +131,30 @@ def add_folder_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PAGE.html",
         help="caption the pictures of a page that have no alt text, and write the page with them "
         "to PAGE.alt.html (or --output), with a list for review",
+    )
+
+
+def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
+    """How the work is spread over machines."""
+    add = parser.add_argument_group("clusters").add_argument
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        help="caption on a Ray cluster, into a folder of Parquet files (--output FOLDER): local "
+        "starts one on this machine, auto or HOST:PORT joins one that runs; pictures may also be "
+        "addresses such as s3://bucket/photos, and Parquet files that hold bytes",
+    )
+    add(
+        "--actors",
+        type=int,
+        metavar="N",
+        help="how many processes caption (default: as many as the cluster has room for)",
+    )
+    add(
+        "--actor-cpus",
+        type=int,
+        metavar="K",
+        help="processors of each of them, and its threads (default: 1)",
     )
 
 

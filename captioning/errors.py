@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TITLES = {"matplotlib": "Matplotlib", "streamlit": "Streamlit", "torch": "PyTorch"}
+_TITLES = {"matplotlib": "Matplotlib", "ray": "Ray", "streamlit": "Streamlit", "torch": "PyTorch"}
 
 
 class CaptioningError(ValueError):

@@ -4,6 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+from captioning.batch.caption_parts import CaptionParts
+from captioning.batch.cluster import import_ray
+from captioning.batch.cluster_actor import ActorConfig
+from captioning.batch.cluster_sources import find_for_cluster
 from captioning.batch.flags import Flags
 from captioning.batch.folder import FolderConfig, FolderRun
 from captioning.batch.outputs import require_output
@@ -11,11 +15,13 @@ from captioning.batch.printing import print_captions, say
 from captioning.batch.sources import Listing, Sources, find
 from captioning.errors import SettingError, needed_for
 from captioning.inference.captioner import Captioner
+from captioning.inference.engine_config import EngineConfig
 from captioning.network.checkpoint import file_hash
 from captioning.network.shipped import SHIPPED_MODEL
 
 # Those of ``captioning.plots``, which takes its time to import.
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
+_NAMES = "--output keeps pictures by their names: give names, not a picture"
 _HASH_DIGITS = 12  # of the model's hash in a record: enough to tell it from others
 
 
@@ -29,6 +35,8 @@ def run(flags: Flags) -> bool:
         with needed_for("--alt-text", "turbohtml"):
             from captioning.batch.page import fill_page
         return fill_page(flags.alt_text, flags, _model(flags))
+    if flags.ray:
+        return _on_a_cluster(flags)
     sources = find(flags.photos, _listing(flags), lambda: sys.stdin.buffer.read())
     for problem in sources.problems:
         say(problem)
@@ -66,7 +74,7 @@ def _to_file(flags: Flags, sources: Sources) -> bool:
     """Write the captions to a file."""
     assert flags.output is not None
     if sources.content is not None:
-        raise SettingError("--output keeps pictures by their names: give names, not a picture")
+        raise SettingError(_NAMES)
     model = _model(flags)
     config = FolderConfig(
         output=flags.output,
@@ -86,6 +94,46 @@ def _to_file(flags: Flags, sources: Sources) -> bool:
     summary = run.run(lambda: Captioner.load_with(model, flags.running), sources.pictures)
     say(summary.describe(config.output))
     return not summary.failed and not summary.kept.failed
+
+
+def _on_a_cluster(flags: Flags) -> bool:
+    """Write the captions to a folder, by the processes of a cluster."""
+    assert flags.output is not None
+    assert flags.ray is not None
+    import_ray()
+    from captioning.batch.cluster_run import ClusterConfig, ClusterRun
+
+    model = _model(flags)
+    # Where the device is left to the program, Ray gives its processes no GPU.
+    device, gpus = ("cuda", 1) if flags.device == "cuda" else ("cpu", 0)
+    running = EngineConfig(flags.engine, flags.precision, device, flags.actor_cpus or 1)
+    actor = ActorConfig(
+        flags.model and flags.model.absolute(),
+        _model_name(model),
+        running,
+        flags.beam,
+        flags.evidence,
+    )
+    config = ClusterConfig(
+        flags.ray, flags.output, actor, flags.actors, flags.actor_cpus or 1, gpus, flags.changed
+    )
+    sources = find_for_cluster(
+        flags.photos,
+        Listing(flags.recursive, True, CaptionParts(flags.output, actor.digest).absolute_paths()),
+        lambda: sys.stdin.buffer.read(),
+    )
+    for problem in sources.problems:
+        say(problem)
+    if sources.content is not None:
+        raise SettingError(_NAMES)
+    success = not sources.problems
+    if sources.count:
+        summary = ClusterRun(config, say).run(sources)
+        say(summary.describe(config.output))
+        success &= not summary.failed
+    for sentence in sources.left_out:
+        say(sentence)
+    return success
 
 
 def _require_picture(path: Path) -> None:

@@ -1,6 +1,6 @@
 """What the command line was given."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,9 @@ class Flags:
     device: str = AUTO
     engine: str = AUTO
     precision: str = "float32"
+    ray: str | None = None
+    actors: int | None = None
+    actor_cpus: int | None = None
 
     def __post_init__(self) -> None:
         _ = self.running  # raises what is wrong with it
@@ -65,9 +68,33 @@ class Flags:
                 self.changed and not self.output,
                 "--changed looks at what --output FILE has: give that too",
             ),
+            *self._on_a_cluster(),
         ):
             if wrong:
                 raise SettingError(sentence)
+
+    def _on_a_cluster(self) -> Iterator[tuple[object, str]]:
+        """What may be wrong with the flags of a cluster, and the sentences that say so."""
+        address = self.ray or ""
+        host, _, port = address.rpartition(":")
+        is_port = port.isdecimal() and 0 < int(port) < 65536 and host and "/" not in host
+        others = self.json or self.maps or self.attention or self.alt_text
+        numbers = [number for number in (self.actors, self.actor_cpus) if number is not None]
+        yield (
+            numbers and self.ray is None,
+            "--actors and --actor-cpus are of a cluster: give --ray ADDRESS too",
+        )
+        yield (
+            self.ray is not None and address not in ("local", "auto") and not is_port,
+            f"--ray takes local, auto or HOST:PORT, not {address}",
+        )
+        yield any(number < 1 for number in numbers), "--actors and --actor-cpus are at least 1"
+        yield (
+            self.ray and (others or self.sidecar or self.embed),
+            "--ray writes a folder of Parquet files: leave --json, --maps, --attention, "
+            "--alt-text, --sidecar and --embed out",
+        )
+        yield self.ray and not self.output, "--ray writes a folder: give --output FOLDER too"
 
     @property
     def running(self) -> EngineConfig:

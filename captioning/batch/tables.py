@@ -1,6 +1,6 @@
 """Records as the tables of other programs: CSV and Parquet, written whole and at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,16 @@ def _write_csv(path: Path, records: Iterable[Record]) -> None:
 
 
 def _write_parquet(path: Path, records: Iterable[Record]) -> None:
-    pyarrow, parquet = _pyarrow()
+    _, parquet = _pyarrow()
+    schema = caption_schema()
+    with parquet.ParquetWriter(path, schema) as writer:
+        for rows in _in_parts(records):
+            writer.write_table(as_table(rows, schema))
+
+
+def caption_schema() -> Any:
+    """The columns of a Parquet file of captions, a pyarrow.Schema."""
+    pyarrow, _ = _pyarrow()
     word = pyarrow.struct(
         [
             ("word", pyarrow.string()),
@@ -59,7 +68,7 @@ def _write_parquet(path: Path, records: Iterable[Record]) -> None:
             ("y", pyarrow.float64()),
         ]
     )
-    schema = pyarrow.schema(
+    return pyarrow.schema(
         [
             ("file", pyarrow.string()),
             ("caption", pyarrow.string()),
@@ -69,10 +78,19 @@ def _write_parquet(path: Path, records: Iterable[Record]) -> None:
             ("words", pyarrow.list_(word)),
         ]
     )
-    with parquet.ParquetWriter(path, schema) as writer:
-        for rows in _in_parts(records):
-            columns = {name: [_value(row, name) for row in rows] for name in schema.names}
-            writer.write_table(pyarrow.table(columns, schema=schema))
+
+
+def as_table(records: Sequence[Record], schema: Any) -> Any:
+    """Records as a pyarrow.Table of these columns; what a record lacks is null."""
+    pyarrow, _ = _pyarrow()
+    columns = {name: [_value(record, name) for record in records] for name in schema.names}
+    return pyarrow.table(columns, schema=schema)
+
+
+def selected(table: Any, keep: Sequence[bool]) -> Any:
+    """The rows of a pyarrow.Table that are to be kept, even of one without rows."""
+    pyarrow, _ = _pyarrow()
+    return table.filter(pyarrow.array(keep, pyarrow.bool_()))
 
 
 def _value(record: Record, name: str) -> Any:
