@@ -6,7 +6,7 @@ BIN := .venv/bin
 LIGHT := .venv-light/bin
 IMAGE ?=
 
-.PHONY: app test test-light test-install caption named train results bench sizes tour walkthrough \
+.PHONY: app test test-light test-cluster test-install caption named train results bench sizes tour walkthrough \
 	photographs soak clean .venv .venv-light
 
 app: .venv-light
@@ -21,6 +21,10 @@ test: .venv/.tests-ready
 # What the light environment must do: caption, score a file, serve the app.
 test-light: .venv/.tests-ready .venv-light
 	$(BIN)/python -m pytest tests/check_light.py
+
+# What starts several processes that work together, and kills some of them.
+test-cluster: .venv/.tests-ready
+	$(BIN)/python -m pytest -m cluster
 
 # Builds the wheel, installs it into a fresh environment, and uses its commands from another folder.
 # That environment borrows the packages of .venv: a second copy would take five gigabytes and two

@@ -1,5 +1,6 @@
 """A Ray cluster as this command uses it: joined or started, quiet, and never waited for in vain."""
 
+import atexit
 import logging
 import os
 import queue
@@ -19,6 +20,7 @@ LOCAL, AUTO = "local", "auto"
 # Pictures travel by their names, or some megabytes of them at once.
 _STORE_BYTES = 500_000_000
 _CONNECT_SECONDS = 5.0
+_LEAVE_SECONDS = 20.0
 _LOST_SECONDS = 30.0  # without a machine that could caption
 STALLED_SECONDS = 600.0  # without a single caption: far more than any block takes
 _POLL_SECONDS = 1.0
@@ -64,19 +66,33 @@ def joined(address: str, cpus: int | None = None) -> Iterator["Cluster"]:
                 ) from None
             yield Cluster(ray, address)
         finally:
-            ray.shutdown()
+            _leave(ray)
+
+
+def _leave(ray: Any) -> None:
+    """Leave the cluster; one that does not answer any more is not waited for."""
+    leaving = threading.Thread(target=ray.shutdown, name="leaving", daemon=True)
+    leaving.start()
+    leaving.join(_LEAVE_SECONDS)
+    if leaving.is_alive():
+        atexit.unregister(ray.shutdown)
 
 
 def _require_reachable(address: str) -> None:
     """Raise ClusterError where nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+        _connect(address)
     except OSError as error:
         raise ClusterError(
             f"--ray {address}: this cluster cannot be reached ({error.strerror or error}); check "
             "the address and that the cluster runs"
         ) from None
+
+
+def _connect(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 @contextmanager
@@ -145,7 +161,14 @@ class Cluster:
         context.target_max_block_size = 8 * 1024 * 1024
 
     def processes(self, cpus: int, gpus: int = 0) -> int:
-        """How many processes of so many processors and GPUs the living machines have room for."""
+        """How many processes of so many processors and GPUs the living machines have room for.
+
+        None where the cluster's head does not answer: then Ray would end this process in a minute.
+        """
+        try:
+            _connect(self.ray.get_runtime_context().gcs_address)
+        except OSError:
+            return 0
         resources = (n["Resources"] for n in self.ray.nodes() if n["Alive"])
         return sum(
             min(

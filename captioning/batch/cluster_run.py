@@ -4,10 +4,9 @@ Names go out to the processes that caption, rows come back, and only this proces
 machines of a cluster need no disk in common for the captions, and none of them can lose any.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,14 @@ from captioning.batch.cluster_actor import STOP, ActorConfig, CaptionActor
 from captioning.batch.cluster_sources import ClusterSources, Item
 from captioning.batch.folder import Summary
 from captioning.batch.parquet_sources import (
-    Columns,
     ParquetFile,
-    RowSelector,
+    RowReader,
+    file_table,
     hashes,
     picture_table,
     read_rows,
 )
-from captioning.batch.stores import StoreError, opened
+from captioning.batch.stores import StoreError
 from captioning.batch.tables import selected
 from captioning.data.photo_sources import printable
 
@@ -141,21 +140,17 @@ class ClusterRun:
         if missing:
             blocks = self.blocks(missing)
             yield from self.results(cluster, cluster.data.from_arrow(blocks), len(blocks), 2)
-        wanted = np.sort(hashes(self.waiting))
-        for (store, columns), group in groupby(sorted(files, key=_kind), _kind):
-            if not self.waiting:
-                return
-            rows = cluster.data.read_parquet(
-                [file.path for file in group],
-                filesystem=opened(store).files if store else None,
-                columns=columns.whole,
-                # Or reading would wait for the processors that captioning has.
-                ray_remote_args={"num_cpus": 0},
-                concurrency=self.actors,
-            ).map_batches(
-                RowSelector(columns, wanted), batch_size=None, batch_format="pyarrow", num_cpus=0
-            )
-            yield from self.results(cluster, rows, self.actors, 2)
+        if not self.waiting:
+            return
+        # Not ray.data.read_parquet: its tasks would wait for the processors that captioning has.
+        rows = cluster.data.from_arrow([file_table(file) for file in files]).map_batches(
+            RowReader(np.sort(hashes(self.waiting))),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=0,
+            compute=cluster.data.TaskPoolStrategy(self.actors),
+        )
+        yield from self.results(cluster, rows, self.actors, 2)
 
     def blocks(self, items: Sequence[Item]) -> list[Any]:
         """Tables of pictures by where they are: what a process gets at once."""
@@ -175,10 +170,14 @@ class ClusterRun:
             return
         for file in files:
             try:
-                for rows in read_rows(file, self.waiting.__contains__):
+                for rows in read_rows(file, self.are_waiting):
                     yield [rows.slice(index, 1) for index in range(len(rows))]
             except StoreError as error:
                 self.say(str(error))
+
+    def are_waiting(self, names: Sequence[str]) -> list[bool]:
+        """Whether each of these names has no row yet."""
+        return [name in self.waiting for name in names]
 
     def results(self, cluster: Cluster, rows: Any, blocks: int, at_once: int) -> Iterator[Any]:
         """Have a data set of pictures captioned; the rows of captions as they come.
@@ -255,17 +254,10 @@ def _is_missing(name: str, parts: CaptionParts) -> bool:
     return row is None or bool(row.error)
 
 
-def _kind(file: ParquetFile) -> tuple[str, Columns]:
-    """What files must have in common that are read together."""
-    return file.store, file.columns
-
-
 def _block(items: Sequence[Item]) -> Any:
     """A table of pictures by where they are."""
-    import pyarrow
-
     return picture_table(
-        names=pyarrow.array([item.name for item in items], pyarrow.string()),
-        store=pyarrow.array([item.store for item in items], pyarrow.string()),
-        path=pyarrow.array([os.fsencode(item.path) for item in items], pyarrow.binary()),
+        [item.name for item in items],
+        store=[item.store for item in items],
+        path=[item.path for item in items],
     )

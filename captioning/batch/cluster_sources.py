@@ -16,9 +16,8 @@ from captioning.batch.sources import (
     find,
     is_picture,
 )
-from captioning.batch.stores import LOCAL, Store, StoreError, is_address, local_path
+from captioning.batch.stores import LOCAL, Store, StoreError, is_address, local_path, shown
 from captioning.data.image_names import as_utf8
-from captioning.data.photo_sources import describe
 
 PARQUET = ".parquet"
 
@@ -144,7 +143,7 @@ class _Search:
             if _is_table(store.path):
                 self.add_parquet(address, [store.path])
             else:
-                self.add_item(Item(as_utf8(address.partition("?")[0]), store.path, address))
+                self.add_item(Item(shown(address), store.path, address))
             return
         pictures = [file for file in files if is_picture(file.path)]
         tables = [file.path for file in files if _is_table(file.path)]
@@ -157,7 +156,7 @@ class _Search:
         others = (PurePath(f.path).suffix.lower() for f in files if not is_picture(f.path))
         self.left_out.suffixes.update(others)
         if not pictures:
-            raise StoreError(f"{describe(address)}: there is no image in this folder")
+            raise StoreError(f"{shown(address)}: there is no image in this folder")
 
     def add_parquet(self, store: str, paths: Sequence[str]) -> None:
         """Add the pictures in Parquet files; those that cannot be read are problems."""

@@ -1,7 +1,9 @@
 """Pictures as bytes in Parquet files, the way data sets are published: which columns hold them."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,7 +31,7 @@ class Columns(NamedTuple):
 
     @property
     def whole(self) -> list[str]:
-        """The columns that must be read."""
+        """The columns that must be read, in which they are."""
         return sorted({path.partition(".")[0] for path in self})
 
 
@@ -147,26 +149,36 @@ def _is_text(kind: Any) -> bool:
 # Reading --------------------------------------------------------------------------------------
 
 
-class RowSelector:
-    """Turns what Ray reads of Parquet files into the rows of a caption process.
+class RowReader:
+    """Reads the rows of Parquet files (``file_table``) that a caption process is to get.
 
-    Others than those whose names' hashes are wanted are left out, before their bytes go anywhere.
+    Of names that are not wanted, by their hashes, the bytes go nowhere. A file that is damaged is
+    read as far as it goes.
     """
 
-    def __init__(self, columns: Columns, wanted: NDArray[np.uint64] | None = None) -> None:
-        self.columns, self.wanted = columns, wanted
+    def __init__(self, wanted: NDArray[np.uint64]) -> None:
+        self.wanted = wanted
 
-    def __call__(self, table: Any) -> Any:
-        """A table of the file's columns as one of ``picture_rows``."""
-        import pyarrow
+    def __call__(self, files: Any) -> Iterator[Any]:
+        """Tables as of ``picture_table``, a few rows at a time."""
+        yield picture_table(names=[], content=[])  # there may be no others
+        for store, path, content, name in zip(*files.to_pydict().values(), strict=True):
+            file = ParquetFile(store, os.fsdecode(path), Columns(content, name))
+            with suppress(StoreError):
+                yield from read_rows(file, self.is_wanted)
 
-        names = [as_utf8(n or "") for n in _column(table, self.columns.name).to_pylist()]
-        keep = np.array([bool(name) for name in names], bool)
-        if self.wanted is not None:
-            keep &= np.isin(hashes(names), self.wanted)
-        content = _column(table, self.columns.content).cast(pyarrow.large_binary())
-        rows = picture_table(names=pyarrow.array(names, pyarrow.string()), content=content)
-        return selected(rows, keep.tolist())
+    def is_wanted(self, names: Sequence[str]) -> list[bool]:
+        """Whether each of these names is wanted."""
+        keep: list[bool] = np.isin(hashes(names), self.wanted).tolist()
+        return keep
+
+
+def file_table(file: ParquetFile) -> Any:
+    """A Parquet file as a row that Ray can send to a reader."""
+    import pyarrow
+
+    row = [file.store, os.fsencode(file.path), *file.columns]
+    return pyarrow.table([[value] for value in row], ["store", "path", "content", "name"])
 
 
 def hashes(names: Iterable[str]) -> NDArray[np.uint64]:
@@ -175,33 +187,44 @@ def hashes(names: Iterable[str]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def picture_table(names: Any, content: Any = None, store: Any = None, path: Any = None) -> Any:
+def picture_table(
+    names: Sequence[str],
+    content: Any = None,
+    store: Sequence[str] | None = None,
+    path: Sequence[str] | None = None,
+) -> Any:
     """The rows that a caption process gets: pictures by their bytes, or by where they are."""
     import pyarrow
 
-    def column(values: Any, kind: Any) -> Any:
-        return pyarrow.nulls(len(names), kind) if values is None else values
-
-    columns = {
-        "name": names,
-        "store": column(store, pyarrow.string()),
-        "path": column(path, pyarrow.binary()),
-        "content": column(content, pyarrow.large_binary()),
+    encoded = path and [os.fsencode(one) for one in path]
+    columns: dict[str, tuple[Any, Any]] = {
+        "name": (names, pyarrow.string()),
+        "store": (store, pyarrow.string()),
+        "path": (encoded, pyarrow.binary()),
+        "content": (content, pyarrow.large_binary()),
     }
-    return pyarrow.table(columns)
+    nothing = [None] * len(names)
+    arrays = [
+        pyarrow.array(nothing if values is None else values, kind)
+        for values, kind in columns.values()
+    ]
+    return pyarrow.table(arrays, list(columns))
 
 
-def read_rows(file: ParquetFile, wanted: Callable[[str], bool]) -> Iterator[Any]:
+def read_rows(
+    file: ParquetFile, are_wanted: Callable[[Sequence[str]], Sequence[bool]]
+) -> Iterator[Any]:
     """Tables of the pictures of a file whose names are wanted, some at a time.
 
     Raises StoreError where the file cannot be read.
     """
-    select = RowSelector(file.columns)
     for batch in _batches(file, file.columns.whole):
-        rows = select(batch)
-        keep = [wanted(name) for name in rows["name"].to_pylist()]
+        names = [as_utf8(n or "") for n in _column(batch, file.columns.name).to_pylist()]
+        wanted = are_wanted(names)
+        keep = [bool(name) and is_wanted for name, is_wanted in zip(names, wanted, strict=True)]
         if any(keep):
-            yield selected(rows, keep)
+            content = _column(batch, file.columns.content).to_pylist()
+            yield selected(picture_table(names, content), keep)
 
 
 def _batches(file: ParquetFile, columns: list[str]) -> Iterator[Any]:

@@ -16,6 +16,8 @@ LOCAL = "file://"
 # Of two letters or more, so that the drive of a Windows path is none.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
+_KEYS = re.compile(r"://[^/]*@")
+
 
 class StoreError(CaptioningError):
     """An address at which nothing can be read; the message says why, and what to do."""
@@ -49,7 +51,7 @@ class Store:
             files, path = fs.FileSystem.from_uri(address)
         except (ValueError, OSError, NotImplementedError) as error:
             raise StoreError(
-                f"{printable(address)}: this address cannot be opened ({_reason(error)}); give "
+                f"{shown(address)}: this address cannot be opened ({_reason(error)}); give "
                 "one that begins with s3://, gs://, hdfs:// or file://"
             ) from None
         return cls(address, files, path)
@@ -65,14 +67,14 @@ class Store:
             info = self.files.get_file_info(self.path)
             if info.type == fs.FileType.NotFound:
                 raise StoreError(
-                    f"{printable(self.address)}: there is nothing at this address; check it"
+                    f"{shown(self.address)}: there is nothing at this address; check it"
                 )
             if info.type != fs.FileType.Directory:
                 return None
             inside = self.files.get_file_info(fs.FileSelector(self.path, recursive=recursive))
         except OSError as error:
             raise StoreError(
-                f"{printable(self.address)}: this address cannot be read ({_reason(error)}); check "
+                f"{shown(self.address)}: this address cannot be read ({_reason(error)}); check "
                 "it, and the rights to it"
             ) from None
         found = (StoredFile(i.path, _stamp(i)) for i in inside if i.type == fs.FileType.File)
@@ -84,7 +86,7 @@ class Store:
 
     def named(self, path: str) -> str:
         """The address of a file in the folder that this address names."""
-        return f"{self.address.partition('?')[0].rstrip('/')}/{self.inner(path)}"
+        return f"{shown(self.address).rstrip('/')}/{self.inner(path)}"
 
 
 class StoredPhoto:
@@ -122,6 +124,11 @@ def opened(address: str) -> Store:
 def is_address(argument: str) -> bool:
     """Whether an argument names its file system, and so is no path of this machine."""
     return bool(_ADDRESS.match(argument))
+
+
+def shown(address: str) -> str:
+    """An address as people are shown it, without keys and settings."""
+    return printable(_KEYS.sub("://", address.partition("?")[0]))
 
 
 def local_path(address: str) -> str:
