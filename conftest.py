@@ -9,6 +9,8 @@ EXPLAINED = (
     "Java is not here",
     "a small disk needs the right to mount one",
     "a device needs the right to make one",
+    "there is no GPU here",
+    "there is a GPU here",
 )
 
 
