@@ -6,8 +6,8 @@ BIN := .venv/bin
 LIGHT := .venv-light/bin
 IMAGE ?=
 
-.PHONY: app test test-light test-install caption named train results bench sizes tour walkthrough \
-	photographs soak clean .venv .venv-light
+.PHONY: app test test-cluster test-light test-install caption named train results bench sizes tour \
+	walkthrough photographs soak clean .venv .venv-light
 
 app: .venv-light
 	$(LIGHT)/python -m streamlit run streamlit_app.py
@@ -17,6 +17,10 @@ test: .venv/.tests-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# What takes minutes: real clusters, and trainings in several processes.
+test-cluster: .venv/.tests-ready
+	$(BIN)/python -m pytest -m cluster
 
 # What the light environment must do: caption, score a file, serve the app.
 test-light: .venv/.tests-ready .venv-light
