@@ -6,8 +6,8 @@ BIN := .venv/bin
 LIGHT := .venv-light/bin
 IMAGE ?=
 
-.PHONY: app test test-light test-cluster test-install caption named train results bench sizes tour walkthrough \
-	photographs soak clean .venv .venv-light
+.PHONY: app test test-cluster test-light test-install caption named train results bench sizes tour \
+	walkthrough photographs soak clean .venv .venv-light
 
 app: .venv-light
 	$(LIGHT)/python -m streamlit run streamlit_app.py
@@ -18,14 +18,15 @@ test: .venv/.tests-ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# What takes minutes: real clusters, and trainings in several processes.
+test-cluster: .venv/.tests-ready
+	$(BIN)/python -m pytest -m cluster
+
 # What the light environment must do: caption, score a file, serve the app.
 test-light: .venv/.tests-ready .venv-light
 	$(BIN)/python -m pytest tests/check_light.py
 
 # What starts several processes that work together, and kills some of them.
-test-cluster: .venv/.tests-ready
-	$(BIN)/python -m pytest -m cluster
-
 # Builds the wheel, installs it into a fresh environment, and uses its commands from another folder.
 # That environment borrows the packages of .venv: a second copy would take five gigabytes and two
 # minutes. That pyproject.toml names all of them is therefore checked by tests/test_install.py.

@@ -15,6 +15,7 @@ with ending_at_once():
     from captioning.errors import CaptioningError, needed_for
     from captioning.network.config import DecodeConfig
     from captioning.network.shipped import SHIPPED_MODEL
+    from captioning.processes import first_speaks, joined
     from captioning.training.config import TrainConfig
     from captioning.training.flags import ALL, CONTROLS, TrainingFlags
     from captioning.training.recipe import BLEND, SETTINGS, STAGES, Recipe
@@ -131,7 +132,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Train the captioner: first the decoder, on text where there is any and on "
         "features of a frozen ResNet-50, then both together, last the decoder with the CIDEr-D of "
         "its captions as the reward. The best epoch by CIDEr-D is saved in runs/NAME, metrics and "
-        "curves in results. An interrupted run resumes with the same command.",
+        "curves in results. An interrupted run resumes with the same command. On several "
+        "processors or GPUs: torchrun --nproc-per-node N main.py, with the same flags.",
     )
     add_data_flags(parser)
     add_reading_flags(parser)
@@ -223,7 +225,7 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="processes that read photographs (default: %(default)s)",
+        help="processes that read photographs, for each that trains (default: %(default)s)",
     )
 
 
@@ -314,8 +316,9 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; returns the exit status."""
     try:
-        with ending_quietly():
-            flags = parse_arguments(arguments)
+        with ending_quietly(), joined():
+            with first_speaks():
+                flags = parse_arguments(arguments)
             # PyTorch takes seconds, which --help need not wait for.
             with ending_at_once(), needed_for("training", "'.[train]'"):
                 from captioning.training.pipeline import train

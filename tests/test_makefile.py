@@ -11,7 +11,10 @@ LIGHT = ("app", "caption")  # what runs without PyTorch
 # What the make that runs these tests would tell another one.
 OUTER = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OUTER}
-FULL = ("test", "test-install", "train", "results", "bench", "sizes", "tour", "walkthrough")
+FULL = (
+    *("test", "test-cluster", "test-install", "train", "results", "bench", "sizes", "tour"),
+    "walkthrough",
+)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import parse_args as parse_launch
 
 import bleu_scorer
 import main as trainer
@@ -35,6 +36,7 @@ def test_every_command_is_of_a_kind_that_is_tested_here():
     kinds = [("make",), ("python", "-m", "captioning"), ("captioning",), ("captioning-app",)]
     kinds += [
         ("python", "main.py"),
+        ("torchrun",),
         ("python", "bleu_scorer.py"),
         ("python", "-m", "tools.judge"),
         ("streamlit", "run", "streamlit_app.py"),
@@ -56,6 +58,13 @@ def test_make_knows_the_target(words):
 @pytest.mark.parametrize("words", commands("python", "main.py"), ids=" ".join)
 def test_training_flags_are_accepted(words):
     trainer.RECIPE.override(trainer.parse_arguments(words).settings)
+
+
+@pytest.mark.parametrize("words", commands("torchrun"), ids=" ".join)
+def test_torchrun_starts_the_training(words):
+    launch = parse_launch(words)
+    assert launch.training_script == "main.py"
+    trainer.RECIPE.override(trainer.parse_arguments(launch.training_script_args).settings)
 
 
 @pytest.mark.parametrize("words", commands("python", "bleu_scorer.py"), ids=" ".join)

@@ -55,6 +55,7 @@ from tools.bench_engines import (
     bench_choice,
     bench_engines,
     bench_folder,
+    bench_gpu,
     bench_peer,
     jpeg,
 )
@@ -268,6 +269,7 @@ def measure(photographs: Sequence[Photograph], machine: str) -> None:
         lambda: bench_choice(photographs),
         lambda: bench_peer(photographs),
         lambda: bench_folder(photographs),
+        lambda: bench_gpu(photographs),
         lambda: bench_sharing(photographs),
         lambda: bench_photographs(photographs),
         lambda: bench_large_photograph(photographs),

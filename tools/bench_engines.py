@@ -39,6 +39,8 @@ CALL = 32  # small photographs captioned in one call
 PEER = 16  # small photographs captioned by a peer: it takes its time
 SINGLY = 30  # pairs of the encoder, and of the search
 BATCH = 16  # photographs: what ``Captioner.stream`` captions at a time
+ON_GPU = 200  # photographs captioned on a GPU, this many at a time:
+GPU_BATCH = 64
 AGREEING = 0.95  # the least share of a peer's captions that are ours: rounding may change a word
 
 
@@ -112,6 +114,25 @@ def bench_engines(photographs: Sequence[Photograph]) -> list[Ratio]:
         for name, captioner in load_offered()
         for ratio in bench_engine(name, captioner, paths, bare)
     ]
+
+
+def bench_gpu(photographs: Sequence[Photograph]) -> list[Ratio]:
+    """A folder's photographs on a GPU against the processor; nothing where there is none."""
+    if not torch.cuda.is_available():
+        print("skipped: GPU: there is none here", flush=True)
+        return []
+    paths = [photograph.path for photograph in photographs[:ON_GPU]]
+
+    def caption(captioner: Captioner, size: int) -> Work:
+        return lambda: list(captioner.stream(paths, batch_size=size, readers=READERS))
+
+    on_processor = caption(Captioner.load(), BATCH)
+    card, ratios = torch.cuda.get_device_name(), []
+    for precision in OFFERED["torch"]:
+        on_gpu = Captioner.load(device="cuda", engine="torch", precision=precision)
+        name = f"{len(paths)} photographs by {card} in {precision} / by the processor"
+        ratios.append(compare(name, caption(on_gpu, GPU_BATCH), on_processor))
+    return ratios
 
 
 def bench_engine(

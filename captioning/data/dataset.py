@@ -1,8 +1,9 @@
 """Photographs with encoded captions: data sets and batches of them."""
 
+import os
 import re
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -13,9 +14,11 @@ from captioning.data.caption_files import Photograph
 from captioning.data.images import ImageConfig, load_image
 from captioning.data.vocab import END, PAD, Vocabulary, swap_sides
 from captioning.errors import CaptioningError
+from captioning.processes import share
 
 Value = TypeVar("Value")
 _LOST_WORKER = re.compile(r"DataLoader worker \(pid")  # how torch's message begins
+_DRAWN = 0x5BD1E995  # so that the numbers are others than those that the photograph is changed by
 _SORTED_AT_ONCE = 32  # batches: enough for similar lengths, few enough to stay random
 
 
@@ -29,15 +32,31 @@ class Item(NamedTuple):
     visual: Tensor  # pixels (3, H, W) or features (L, C)
     captions: list[list[int]]  # ids with the start token, and <end> unless cut
     classes: Tensor | None = None  # (O,), log-probabilities of a classifier's classes
+    seed: int | None = None  # of what is drawn for it
 
 
 class Batch(NamedTuple):
-    """B photographs with N captions; caption n belongs to photograph n // (N / B)."""
+    """B photographs with N captions; caption n belongs to photograph n // (N / B).
+
+    Of several processes each has its share of a batch. One for which nothing is left has another's,
+    which does not ``count``.
+    """
 
     visual: Tensor  # pixels (B, 3, H, W) or features (B, L, C)
     inputs: Tensor  # (N, T), from the start token on
     targets: Tensor  # (N, T), the token after each input; <pad> where there is none
     classes: Tensor | None = None  # (B, O), log-probabilities of a classifier's classes
+    seeds: Tensor | None = None  # (B,), of what is drawn for each photograph, see ``draw``
+    counts: bool = True
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
+        """The batch on a device, what is visual in ``dtype``."""
+        return self._replace(
+            visual=self.visual.to(device, dtype),
+            inputs=self.inputs.to(device),
+            targets=self.targets.to(device),
+            classes=None if self.classes is None else self.classes.to(device),
+        )
 
 
 def encode_caption(
@@ -132,7 +151,24 @@ def collate(items: Sequence[Item]) -> Batch:
     visual = torch.stack([item.visual for item in items])
     known = [item.classes for item in items if item.classes is not None]
     classes = torch.stack(known) if known else None
-    return Batch(visual, tokens[:, :-1], tokens[:, 1:], classes)
+    seeds = [item.seed for item in items if item.seed is not None]
+    return Batch(
+        visual, tokens[:, :-1], tokens[:, 1:], classes, torch.tensor(seeds) if seeds else None
+    )
+
+
+def draw(seeds: Tensor | None, count: int, size: int) -> Tensor:
+    """Uniform random numbers from 0 to 1, float64 (count, size): a row for each photograph.
+
+    What a row holds depends on the photograph's seed (count,) alone, and so neither on the other
+    photographs of the batch nor on the number of processes. Without seeds torch's global generator
+    draws.
+    """
+    if seeds is None:
+        return torch.rand(count, size, dtype=torch.float64)
+    generators = (torch.Generator().manual_seed(seed ^ _DRAWN) for seed in seeds.tolist())
+    rows = [torch.rand(size, dtype=torch.float64, generator=each) for each in generators]
+    return torch.stack(rows)
 
 
 def batches(
@@ -146,14 +182,17 @@ def batches(
     """Batches of ``batch_size`` photographs, without the first ``skip`` batches.
 
     Of the photographs ``chosen`` by their indices; None for all. They are in order, or shuffled by
-    the seed, on which augmentation then depends too.
+    the seed, on which augmentation then depends too. Of several processes each gets its share: of
+    the batches that are in order whole ones, of those that are shuffled a part of each.
     """
     order = list(range(len(dataset)) if chosen is None else chosen)  # type: ignore[arg-type]
     if shuffle_seed is not None:
         order = _shuffled(order, shuffle_seed)
         dataset = _SeededItems(dataset, shuffle_seed)
     groups = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return _loader(dataset, groups[skip:], workers)
+    if shuffle_seed is None:
+        return _loader(dataset, share(groups[skip:]), workers)
+    return _shared(dataset, groups[skip:], workers)
 
 
 def batches_by_length(
@@ -164,7 +203,7 @@ def batches_by_length(
     parts = [order[start : start + size] for start in range(0, len(order), size)]
     order = [item for part in parts for item in sorted(part, key=lengths.__getitem__)]
     groups = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return _loader(_SeededItems(dataset, shuffle_seed), _shuffled(groups, shuffle_seed)[skip:], 0)
+    return _shared(_SeededItems(dataset, shuffle_seed), _shuffled(groups, shuffle_seed)[skip:], 0)
 
 
 def _shuffled(items: Sequence[Value], seed: int) -> list[Value]:
@@ -172,20 +211,32 @@ def _shuffled(items: Sequence[Value], seed: int) -> list[Value]:
     return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]
 
 
-def _loader(dataset: Dataset[Item], groups: Sequence[list[int]], workers: int) -> DataLoader[Item]:
+def _shared(dataset: Dataset[Item], groups: Sequence[list[int]], workers: int) -> DataLoader[Item]:
+    """This process's share of each group; where that is nothing, an item that does not count."""
+    shares = [[*share(group)] for group in groups]
+    idle = {number for number, each in enumerate(shares) if not each}
+    whole = [each or group[:1] for each, group in zip(shares, groups, strict=True)]
+    loader = _loader(dataset, whole, workers)
+    loader.idle = idle
+    return loader
+
+
+def _loader(dataset: Dataset[Item], groups: Iterable[list[int]], workers: int) -> "_Loader":
     return _Loader(
         _ErrorsAsItems(dataset),
         batch_sampler=groups,
         collate_fn=_collate_or_error,
         num_workers=workers,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=_leave_signals_alone,
         generator=torch.Generator(),  # otherwise each epoch draws a number from the global one
     )
 
 
-def _ignore_interrupts(worker: int) -> None:
+def _leave_signals_alone(worker: int) -> None:
     """Leave Ctrl-C to the main process, which ends the workers when it has saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if "TORCHELASTIC_RUN_ID" in os.environ and hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # torchrun sends its signals to whole groups
 
 
 class _ErrorsAsItems(Dataset[Item]):
@@ -211,14 +262,19 @@ def _collate_or_error(items: Sequence[Item | CaptioningError]) -> Batch | Captio
 
 
 class _Loader(DataLoader[Item]):
-    """Raises the errors that come instead of batches, in the process that trains."""
+    """Raises the errors that come instead of batches, in the process that trains.
+
+    The batches with the numbers ``idle`` do not count.
+    """
+
+    idle: Collection[int] = ()
 
     def __iter__(self) -> Any:
         try:
-            for batch in super().__iter__():
+            for number, batch in enumerate(super().__iter__()):
                 if isinstance(batch, CaptioningError):
                     raise batch
-                yield batch
+                yield batch._replace(counts=False) if number in self.idle else batch
         except RuntimeError as error:  # that a worker was killed
             if not (self.num_workers and _LOST_WORKER.match(str(error))):
                 raise
@@ -238,7 +294,8 @@ class _SeededItems(Dataset[Item]):
         self.dataset, self.seed = dataset, seed
 
     def __getitem__(self, index: int) -> Item:
+        seed = self.seed * 1_000_003 + index
         with torch.random.fork_rng(devices=()):
             # Not torch.manual_seed, which would seed a GPU too.
-            torch.default_generator.manual_seed(self.seed * 1_000_003 + index)
-            return self.dataset[index]
+            torch.default_generator.manual_seed(seed)
+            return self.dataset[index]._replace(seed=seed)

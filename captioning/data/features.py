@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from captioning import processes
 from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Pixels
 from captioning.data.images import ImageConfig
@@ -57,28 +58,47 @@ def cached_features(
     """Features (M, L, C) of M photographs, float16 and memory-mapped, computed once.
 
     ``encode`` turns pixels (B, 3, H, W) into features (B, L, C), or into anything else that has a
-    row for each photograph. The file is named by a hash of
-    ``weights_hash``, the image settings and the photographs' names and sizes. Rows that an
-    interrupted run had finished are not computed again; a file that is damaged, or is not a cache
-    of these photographs, is made anew. Raises WriteError where the disk has no room for all of it,
-    before anything is encoded, and ImageError for a photograph that cannot be read.
+    row for each photograph. The file is named by a hash of ``weights_hash``, the image settings and
+    the photographs' names and sizes. Rows that an interrupted run had finished are not computed
+    again; a file that is damaged, or is not a cache of these photographs, is made anew. Several
+    processes share the work and the file. Raises WriteError where the disk has no room for all of
+    it, before anything is encoded, and ImageError for a photograph that cannot be read.
     """
     # The size tells a photograph from another one that has taken its name.
     files = [(photograph.name, photograph.path.stat().st_size) for photograph in photographs]
     key = hashlib.sha256(repr((weights_hash, config, files)).encode()).hexdigest()[:16]
     path = folder / f"{key}.npy"
+    pixels = Pixels(photographs, config)
+    todo: list[range] = []
+    if processes.is_first():
+        todo = _prepare(path, pixels, encode, batch_size)
+    todo = processes.broadcast(todo)
     cache = _open(path, len(files))
+    if cache is None:
+        raise OSError(f"{path}: this file has just been made, and is not there any more")
+    with disk_errors(path):
+        _fill(cache, pixels, encode, processes.share(todo))
+    processes.wait()
+    features: NDArray[np.float16] = cache["features"]
+    return features
+
+
+def _prepare(
+    path: Path, pixels: Pixels, encode: Callable[[Tensor], Tensor], batch_size: int
+) -> list[range]:
+    """Make the cache where there is none; returns the batches of rows that are not done."""
+    count = len(pixels.photographs)
+    cache = _open(path, count)
     if cache is None or not cache["done"].all():
-        pixels = Pixels(photographs, config)
         row = _row_type(encode(pixels(0).unsqueeze(0)).shape[1:])
         with disk_errors(path):
             if cache is None or cache.dtype != row:
-                cache = _create(path, len(files), row)
+                cache = _create(path, count, row)
             else:
                 _reserve(path)  # an earlier version may have left holes
-            _fill(cache, pixels, encode, batch_size)
-    features: NDArray[np.float16] = cache["features"]
-    return features
+    # Whole batches: what a row becomes depends, in its last bits, on the others of its batch.
+    batches = [range(count)[start : start + batch_size] for start in range(0, count, batch_size)]
+    return [rows for rows in batches if not cache["done"][rows.start : rows.stop].all()]
 
 
 def _row_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
@@ -141,14 +161,11 @@ def _fill_holes(file: BinaryIO, size: int) -> None:
 
 
 def _fill(
-    cache: np.memmap, pixels: Pixels, encode: Callable[[Tensor], Tensor], batch_size: int
+    cache: np.memmap, pixels: Pixels, encode: Callable[[Tensor], Tensor], todo: Sequence[range]
 ) -> None:
-    """Compute the features of the batches that are not done."""
-    # Whole batches: what a row becomes depends, in its last bits, on the others of its batch.
-    starts = range(0, len(cache), batch_size)
-    batches = [range(len(cache))[start : start + batch_size] for start in starts]
-    todo = [rows for rows in batches if not cache["done"][rows.start : rows.stop].all()]
-    for rows in tqdm(todo, desc="encoding", unit="batch", disable=None):
+    """Compute the features of batches of rows."""
+    off = None if processes.is_first() else True
+    for rows in tqdm(todo, desc="encoding", unit="batch", disable=off):
         encoded = encode(torch.stack([pixels(row) for row in rows]))  # (B, L, C)
         cache["features"][rows.start : rows.stop] = encoded.to(torch.float16).cpu().numpy()
         cache.flush()

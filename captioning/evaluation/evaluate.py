@@ -15,6 +15,7 @@ from captioning.evaluation.token_metrics import TeacherForced
 from captioning.inference.decode import Hypothesis, beam_search
 from captioning.inference.torch_engine import TorchEngine
 from captioning.network.config import DecodeConfig
+from captioning.processes import interleave
 
 MOST_LOGITS = 2**26  # at once, of a batch: 256 MB
 _ROWS = 1024  # logits of so many words are copied at once
@@ -48,18 +49,24 @@ def evaluate(
 ) -> Evaluation:
     """Caption and score ``photographs``; ``batches`` hold the same ones in the same order.
 
-    They are captioned in the default manner, whatever that of their captions.
+    They are captioned in the default manner, whatever that of their captions. Of several processes
+    each has its share of the batches, and all get the whole result: the batches are those of a
+    single process, and so are their numbers, to the last bit.
 
     Each observer is called with the features (B, L, C) and the hypotheses of each batch.
     """
-    parts, hypotheses = [TeacherForced.empty(len(vocabulary))], list[Hypothesis]()
+    own = list[tuple[TeacherForced, list[Hypothesis]]]()
     for batch in batches:
         features = engine.encode(batch.visual) if batch.visual.ndim == 4 else batch.visual
-        parts.append(teacher_forced(engine, features, batch, len(vocabulary), len(hypotheses)))
         beams = beam_search(engine, features, vocabulary.tokens(), decoding)
-        hypotheses += [each[0] for each in beams]
+        best = [each[0] for each in beams]
+        own.append((teacher_forced(engine, features, batch, len(vocabulary)), best))
         for observe in observers:
             observe(features, beams)
+    parts, hypotheses = [TeacherForced.empty(len(vocabulary))], list[Hypothesis]()
+    for part, best in interleave(own):
+        parts.append(replace(part, photographs=part.photographs + len(hypotheses)))
+        hypotheses += best
     captions = [detokenize(vocabulary.decode(each.tokens)) for each in hypotheses]
     forced = TeacherForced.join(parts)
     corpus = Corpus.of(captions, [photograph.captions for photograph in photographs])

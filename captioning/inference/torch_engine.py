@@ -189,8 +189,11 @@ def load_engine(checkpoint: Checkpoint, device: str, precision: str, threads: in
 def resolve_device(device: str) -> str:
     """Return the PyTorch device ``device``; for "auto" a GPU, or the CPU where there is none.
 
-    Raises SettingError for one that this machine cannot compute on.
+    From then on float32 is float32 on a GPU too: convolutions would otherwise round what they
+    multiply to 10 bits (TF32), and captions would differ from the processor's. Raises SettingError
+    for one that this machine cannot compute on.
     """
+    torch.backends.cudnn.allow_tf32 = False
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

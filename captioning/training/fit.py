@@ -1,8 +1,9 @@
 """The loop over epochs: it scores each one, keeps the best, and resumes an interrupted run."""
 
+import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -10,18 +11,23 @@ from typing import TypeAlias
 import torch
 from tqdm import tqdm
 
+from captioning import processes
 from captioning.data.dataset import Batch
 from captioning.files import remove_leftovers
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.model import CaptioningModel
 from captioning.network.saved_network import save_checkpoint
 from captioning.training.config import TrainConfig
-from captioning.training.resume import Progress, Record, ResumeFile, Stateful, defer_interrupts
-from captioning.training.train import (
-    LossFunction,
-    make_optimization,
-    train_one_epoch,
+from captioning.training.resume import (
+    PROCESSES,
+    Progress,
+    Record,
+    ResumeFile,
+    Stateful,
+    defer_interrupts,
 )
+from captioning.training.terms import LossFunction
+from captioning.training.train import make_optimization, train_one_epoch
 
 Rank: TypeAlias = Callable[[Mapping[str, float]], tuple[float, ...]]
 
@@ -63,12 +69,14 @@ def fit(network: CaptioningModel, task: Task, config: TrainConfig, run: Run) -> 
     """Train for ``config.epochs``, or until ``patience`` epochs in a row bring no better one.
 
     An interrupted run resumes from ``run.resume``, if it still exists, and ends as an
-    uninterrupted one would, on a CPU bit for bit. Returns one record per epoch.
+    uninterrupted one would, on a CPU bit for bit. Returns one record per epoch. Of several
+    processes all train and score, and the first writes and reports.
 
     Raises KeyboardInterrupt after the step in which Ctrl-C was pressed, with everything saved.
     """
     loop = _Loop(network, task, config, run)
-    remove_leftovers(run.best)
+    if processes.is_first():
+        remove_leftovers(run.best)
     progress = loop.file.restore()
     # Asked before an epoch, so that a run which ran out of patience stays stopped when resumed.
     while not loop.is_finished(progress.records):
@@ -97,7 +105,7 @@ class _Loop:
         epoch = len(progress.records) + 1
         started = time.monotonic() - progress.seconds
         self._train(epoch, progress)
-        figures = dict(self.task.score(self.network.eval()))
+        figures = dict(processes.broadcast(self.task.score(self.network.eval())))
         record = {
             "epoch": epoch,
             "learning_rate": self.optimization.schedule.get_last_lr()[0],
@@ -106,22 +114,20 @@ class _Loop:
             "dev": figures,
         }
         best = max((self.task.rank(earlier["dev"]) for earlier in progress.records), default=())
-        if self.task.rank(figures) > best:
-            save_checkpoint(self.run.checkpoint(self.network, figures), self.run.best)
         following = Progress([*progress.records, record])
-        # Before the epoch counts as done, or a run killed in between would never report it.
-        self.run.report(following.records)
-        self.file.save(following)
+        if processes.is_first():
+            if self.task.rank(figures) > best:
+                save_checkpoint(self.run.checkpoint(self.network, figures), self.run.best)
+            # Before the epoch counts as done, or a run killed in between would never report it.
+            self.run.report(following.records)
+            self.file.save(following)
         return following
 
     def _train(self, epoch: int, progress: Progress) -> None:
         """Take the steps of an epoch that are left, and save the state after the last one."""
-        if not progress.losses:
-            # Seeded anew for each epoch: what is drawn does not depend on what was drawn before.
-            torch.manual_seed(self.config.seed * 1000 + epoch)
         done = len(progress.losses)
         batches = _with_progress_bar(
-            self.task.batches(epoch, done),
+            _seeded(self.task.batches(epoch, done), self.config.seed, epoch, done),
             steps=self.task.steps,
             done=done,
             text=f"epoch {epoch}/{self.config.epochs}",
@@ -135,7 +141,8 @@ class _Loop:
                 loss_function=self.task.loss_function,
                 after_step=_record_step(self.file, progress, requested),
             )
-            self.file.save(progress)  # scoring takes its time
+            if processes.is_first():
+                self.file.save(progress)  # scoring takes its time
         if requested.is_set():
             raise KeyboardInterrupt
 
@@ -149,12 +156,27 @@ def _record_step(
     def after_step(loss: float) -> None:
         progress.losses.append(loss)
         progress.seconds = time.monotonic() - started
-        if requested.is_set():
-            file.save(progress)
+        stopping = processes.any_of(requested.is_set())  # all at the same step
+        if processes.is_first():
+            file.save(progress) if stopping else file.save_if_due(progress)
+        if stopping:
+            processes.wait()  # whoever ends first ends the others
             raise KeyboardInterrupt
-        file.save_if_due(progress)
 
     return after_step
+
+
+def _seeded(batches: Iterable[Batch], seed: int, epoch: int, done: int) -> Iterator[Batch]:
+    """The batches, each with random numbers of its own, whatever was drawn before.
+
+    So a resumed run draws as an uninterrupted one. Each process draws for itself, the first as a
+    single one would.
+    """
+    for step, batch in enumerate(batches, done):
+        what = repr((seed, epoch, step, processes.rank()))
+        digest = hashlib.sha256(what.encode()).digest()
+        torch.manual_seed(int.from_bytes(digest[:7], "little"))
+        yield batch
 
 
 def _epochs_since_best(records: list[Record], rank: Rank) -> int:
@@ -167,11 +189,12 @@ def _with_progress_bar(
     batches: Iterable[Batch], steps: int, done: int, text: str
 ) -> Iterable[Batch]:
     """Show images per second and the time left on a terminal; nothing in a log."""
-    with tqdm(total=steps, initial=done, desc=text, unit="step", disable=None, leave=False) as bar:
+    off = None if processes.is_first() else True
+    with tqdm(total=steps, initial=done, desc=text, unit="step", disable=off, leave=False) as bar:
         images, started = 0, time.monotonic()
         for batch in batches:
             yield batch
-            images += len(batch.visual)
+            images += len(batch.visual) * processes.count()
             rate = images / (time.monotonic() - started)
             bar.set_postfix_str(f"{rate:.1f} images/s", refresh=False)
             bar.update()
@@ -180,4 +203,4 @@ def _with_progress_bar(
 def _settings(config: TrainConfig, origin: str) -> Record:
     """What a resumed run must have in common with the one before it; it may be longer."""
     settings = {k: v for k, v in asdict(config).items() if k not in ("epochs", "patience")}
-    return {**settings, "origin": origin}
+    return {**settings, "origin": origin, PROCESSES: processes.count()}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from captioning import processes
 from captioning.data.manners import MannerRule
 from captioning.errors import SettingError
 from captioning.training.recipe import ADAPT, BLEND, DECODER, LANGUAGE, REINFORCE, STAGES, Value
@@ -90,7 +91,9 @@ class TrainingFlags:
     @property
     def command(self) -> str:
         """The command as a shell takes it."""
-        return shlex.join(["python", "main.py", *self.words])
+        count = processes.count()
+        program = ["python"] if count == 1 else ["torchrun", "--nproc-per-node", str(count)]
+        return shlex.join([*program, "main.py", *self.words])
 
     @property
     def stages(self) -> tuple[str, ...]:

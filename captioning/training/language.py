@@ -16,14 +16,23 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from captioning.data.caption_files import DataError
-from captioning.data.dataset import Batch, Item, batches, batches_by_length, encode_caption
+from captioning.data.dataset import (
+    Batch,
+    Item,
+    batches,
+    batches_by_length,
+    draw,
+    encode_caption,
+)
 from captioning.data.vocab import PAD, Vocabulary
 from captioning.network.config import ENCODER_CHANNELS, OFFERED
 from captioning.network.model import CaptioningModel
+from captioning.processes import interleave
 from captioning.training.config import TrainConfig
 from captioning.training.fit import Task
 from captioning.training.losses import token_cross_entropy
 from captioning.training.stages import Stage
+from captioning.training.terms import Term
 
 _HELD_OUT = 50  # every so many captions one is not trained on
 _UNLIKELY = -13.8  # the log-probability of a noun that is not there
@@ -53,16 +62,17 @@ class TextDataset(Dataset[Item]):
 class LanguageLoss:
     """The cross-entropy of captions without photographs, a ``LossFunction``."""
 
-    def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
-        """The loss of one batch."""
+    def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> list[Term]:
+        """The one term of a batch."""
         decoder = network.decoder
-        nouns, confidence = imagine(batch.targets, torch.unique(decoder.classifier.nouns))
+        known = torch.unique(decoder.classifier.nouns)
+        nouns, confidence = imagine(batch.targets, known, batch.seeds)
         memory = decoder.remember(batch.visual, nouns, confidence)
         state = decoder.blank_state(batch.visual, len(batch.inputs))
         outputs, _ = decoder.unroll(memory, state, batch.inputs)
         real = batch.targets != PAD
         logits = decoder.logits_at(outputs, memory, real)
-        return token_cross_entropy(logits, batch.targets[real], PAD, config.label_smoothing)
+        return [token_cross_entropy(logits, batch.targets[real], PAD, config.label_smoothing)]
 
 
 class LanguageStage(Stage):
@@ -103,10 +113,13 @@ class LanguageStage(Stage):
 
 
 def text_loss(network: CaptioningModel, captions: Iterable[Batch]) -> float:
-    """The loss per token of captions without photographs, in nats."""
-    parts = [
-        (float(losses.sum()), int(counts.sum())) for losses, counts in _each(network, captions)
-    ]
+    """The loss per token of captions without photographs, in nats.
+
+    Of several processes each gives its share of the batches.
+    """
+    parts = interleave(
+        [(float(losses.sum()), int(counts.sum())) for losses, counts in _each(network, captions)]
+    )
     return sum(loss for loss, _ in parts) / max(1, sum(count for _, count in parts))
 
 
@@ -134,22 +147,25 @@ def _each(network: CaptioningModel, captions: Iterable[Batch]) -> Iterator[tuple
         yield losses.sum(dim=1), (targets != PAD).sum(dim=1)
 
 
-def imagine(targets: Tensor, nouns: Tensor) -> tuple[Tensor, Tensor]:
+def imagine(targets: Tensor, nouns: Tensor, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """What a classifier might offer for captions (N, T): ids (N, K) and log-probabilities.
 
-    ``nouns`` (G,) are the ids of all nouns that it knows. The likeliest comes first.
+    ``nouns`` (G,) are the ids of all nouns that it knows. The likeliest comes first. It is drawn by
+    the ``seeds`` (N,) of the captions, see ``dataset.draw``.
     """
-    random = torch.rand(len(targets), len(nouns), device=targets.device)
+    known, offers = len(nouns), min(OFFERED, len(nouns))
+    sizes = [known, min(_NAMED, known), known, offers, 1]
+    noise = torch.split(draw(seeds, len(targets), sum(sizes)).to(targets.device), sizes, dim=1)
     said = ((targets.unsqueeze(-1) == nouns) & (targets != PAD).unsqueeze(-1)).any(dim=1)  # (N, G)
-    best = (said + random).topk(min(_NAMED, len(nouns)), dim=1).indices
-    seen = torch.rand(best.shape, device=targets.device) < _SEEN
-    named = torch.zeros_like(said).scatter(1, best, seen) & said
+    best = (said + noise[0]).topk(sizes[1], dim=1).indices
+    named = torch.zeros_like(said).scatter(1, best, noise[1] < _SEEN) & said
     # The named ones first, then any others, no noun twice.
-    order = (named + torch.rand_like(random)).topk(min(OFFERED, len(nouns)), dim=1).indices
+    order = (named + noise[2]).topk(offers, dim=1).indices
     offered, named = nouns[order], named.gather(1, order)  # (N, K) each
-    weights = torch.empty(offered.shape, device=targets.device).exponential_()
+    weights = -torch.log1p(-noise[3])  # exponentially distributed
     weights = torch.where(named, weights * _FAVOUR, weights)
-    sharpness = torch.empty(len(offered), 1, device=targets.device).uniform_(*_SHARPNESS)
+    low, high = _SHARPNESS
+    sharpness = low + (high - low) * noise[4]  # (N, 1)
     sure = torch.log_softmax(sharpness * weights.clamp(min=1e-6).log(), dim=1)
     ranked = sure.sort(dim=1, descending=True)
-    return offered.gather(1, ranked.indices), ranked.values
+    return offered.gather(1, ranked.indices), ranked.values.float()

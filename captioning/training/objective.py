@@ -21,6 +21,7 @@ from captioning.training.losses import (
     guidance_loss,
     token_cross_entropy,
 )
+from captioning.training.terms import Term
 
 _DETECTED = 2000  # words, at most
 _FEWEST = 10  # photographs whose captions have a word that is worth detecting
@@ -43,45 +44,45 @@ class CaptionLoss:
         detected = [word for word in frequent if self.content[word]][:_DETECTED]
         self.detected = torch.tensor(detected, dtype=torch.long)  # of no word too
 
-    def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
-        """The loss of one batch."""
+    def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> list[Term]:
+        """The terms of one batch."""
         features = network.features(batch.visual)  # (B, L, C)
         each = len(batch.inputs) // len(features)
         memory, state = network.decoder.start(features, each)
         outputs, alphas = network.decoder.unroll(memory, state, batch.inputs)  # alphas (N, T, L)
         real = batch.targets != PAD
         logits = network.decoder.logits_at(outputs, memory, real)  # (M, V)
-        loss = token_cross_entropy(logits, batch.targets[real], PAD, config.label_smoothing)
-        loss = loss + self.attention_loss(network, batch, features, alphas, config)
+        terms = [token_cross_entropy(logits, batch.targets[real], PAD, config.label_smoothing)]
+        terms += self.attention_terms(network, batch, features, alphas, config)
         if config.detection:
             present = _present(batch.targets, len(features), len(self.content))[:, self.detected]
             scores = network.decoder.word_scores(features, self.detected)
-            loss = loss + config.detection * detection_loss(scores, present)
+            terms.append(detection_loss(scores, present).times(config.detection))
         if config.distillation and batch.classes is not None:
             classes = network.decoder.classifier(features)
-            loss = loss + config.distillation * distillation_loss(classes, batch.classes)
-        return loss
+            terms.append(distillation_loss(classes, batch.classes).times(config.distillation))
+        return terms
 
-    def attention_loss(
+    def attention_terms(
         self,
         network: CaptioningModel,
         batch: Batch,
         features: Tensor,
         alphas: Tensor,
         config: TrainConfig,
-    ) -> Tensor:
+    ) -> list[Term]:
         """What attention (N, T, L) costs: to be spread, and to be where the next word is not."""
-        loss = alphas.new_zeros(())
+        terms = []
         if config.entropy:
-            loss = loss + config.entropy * attention_entropy(alphas, batch.targets != PAD)
+            terms.append(attention_entropy(alphas, batch.targets != PAD).times(config.entropy))
         if config.guidance:
             images = len(features)
             words = batch.targets.reshape(images, -1)  # (B, N/B * T)
             scores = network.decoder.word_scores(features, words).transpose(1, 2)
             mask = self.content.to(words.device)[batch.targets]
             scores = scores.reshape(alphas.shape)  # (N, T, L)
-            loss = loss + config.guidance * guidance_loss(alphas, scores, mask)
-        return loss
+            terms.append(guidance_loss(alphas, scores, mask).times(config.guidance))
+        return terms
 
 
 def _present(targets: Tensor, images: int, vocabulary_size: int) -> Tensor:

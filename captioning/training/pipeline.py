@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from captioning import processes
 from captioning.data.data_sets import DataSets
+from captioning.errors import SettingError
 from captioning.inference.torch_engine import resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.saved_network import save_checkpoint
@@ -24,11 +26,13 @@ def train(flags: TrainingFlags, recipe: Recipe) -> None:
     What is wrong with the data, or with the places to write to, shows before the work.
     """
     recipe = recipe.override(flags.settings)
-    flags = replace(flags, device=resolve_device(flags.device))
+    _require_shares(flags, recipe)
+    flags = replace(flags, device=processes.device_of(resolve_device(flags.device)))
     require_outputs(flags, SHIPPED_MODEL)
     with offering_to_skip(flags):
-        data = read_data(flags)
-        require_readable(data, flags.cache)
+        with processes.first_alone():
+            data = read_data(flags)
+            require_readable(data, flags.cache)
         for each in data.sets:
             refuse_photographs((*each.splits.train, *each.splits.held_out), flags)
         if len(data.dev) == 1:
@@ -39,10 +43,23 @@ def train(flags: TrainingFlags, recipe: Recipe) -> None:
         _run_stages(flags, recipe, data)
 
 
+def _require_shares(flags: TrainingFlags, recipe: Recipe) -> None:
+    """Raise SettingError where a stage has fewer photographs in a step than there are processes."""
+    sizes = {name: recipe.stages[name].batch_size for name in flags.stages}
+    stage = min(sizes, key=sizes.__getitem__)
+    if sizes[stage] < processes.count():
+        raise SettingError(
+            f"stage {stage}: {processes.count()} processes cannot share the {sizes[stage]} "
+            "photographs of a step; give a higher --batch-size, or a lower --nproc-per-node"
+        )
+
+
 def _run_stages(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> None:
     files = RunFiles(flags.run_name)
-    files.remove_leftovers()
-    checkpoint = replace(starting_point(flags, recipe, data), novelty=None)
+    if processes.is_first():
+        files.remove_leftovers()
+    with processes.first_alone():  # which may download the encoder's weights
+        checkpoint = replace(starting_point(flags, recipe, data), novelty=None)
     # The result of an earlier stage competes with what is made from it.
     made = [checkpoint] if flags.stages[0] in STAGES[STAGES.index(DECODER) + 1 :] else []
     for name in flags.stages:
@@ -53,10 +70,19 @@ def _run_stages(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> None:
             made += [checkpoint] if name != LANGUAGE else []
     if flags.stage in (ALL, BLEND) and not flags.init:
         made.append(stage.blend())
-        save_checkpoint(made[-1], files.checkpoint(BLEND))
+        if processes.is_first():
+            save_checkpoint(made[-1], files.checkpoint(BLEND))
     if not made:
         return
-    best = _with_novelty(best_of(made, files.best), data, flags)
+    best = best_of(made, files.best)
+    processes.wait()  # all have read the best so far
+    best = _with_novelty(best, data, flags)
+    if processes.is_first():
+        _keep(best, files, flags)
+
+
+def _keep(best: Checkpoint, files: RunFiles, flags: TrainingFlags) -> None:
+    """Save the best checkpoint, where it is wanted in place of the model that ships too."""
     save_checkpoint(best, files.best)
     say(f"best: {files.best}, CIDEr-D {best.figures['CIDEr-D']:.2f} on dev")
     if flags.install:

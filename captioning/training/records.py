@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from captioning import processes
 from captioning.errors import CaptioningError
 from captioning.files import remove_leftovers, write_text
 from captioning.plots import save_figure, training_curves
@@ -14,7 +15,12 @@ from captioning.training.resume import Record
 
 
 def say(text: str) -> None:
-    """Print a line at once, in a log too; what of a file's name cannot be printed is escaped."""
+    """Print a line at once, in a log too; what of a file's name cannot be printed is escaped.
+
+    Of several processes the first prints.
+    """
+    if not processes.is_first():
+        return
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)

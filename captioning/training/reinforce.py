@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from captioning.data.dataset import Batch
+from captioning.data.dataset import Batch, draw
 from captioning.data.vocab import END, PAD, TOKENS
 from captioning.evaluation.metrics import CiderD, DocumentFrequencies
 from captioning.network.decoder import Decoder
@@ -19,7 +19,7 @@ from captioning.network.model import CaptioningModel
 from captioning.training.config import TrainConfig
 from captioning.training.losses import self_critical_loss
 from captioning.training.rewards import UnsupportedObjects, naming_rewards
-from captioning.training.train import LossFunction
+from captioning.training.terms import LossFunction, Term
 
 
 class Samples(NamedTuple):
@@ -30,14 +30,22 @@ class Samples(NamedTuple):
 
 
 def sample(
-    decoder: Decoder, features: Tensor, starts: Tensor, max_words: int, never: Sequence[int]
+    decoder: Decoder,
+    features: Tensor,
+    starts: Tensor,
+    max_words: int,
+    never: Sequence[int],
+    noise: Tensor | None = None,
 ) -> Samples:
     """Draw captions for the images of features (B, L, C), word by word.
 
     ``starts`` (N,) are their start tokens, N / B for each image. The tokens ``never``, which
     decoding never writes, are never drawn, and no caption is empty; the probabilities are
-    renormalised over the other tokens. A caption that reaches ``max_words`` is cut there.
+    renormalised over the other tokens. A caption that reaches ``max_words`` is cut there. Uniform
+    ``noise`` from 0 to 1 (N, max_words) decides; it is drawn where there is none.
     """
+    noise = draw(None, len(starts), max_words) if noise is None else noise
+    noise = noise.to(features.device)
     memory, state = decoder.start(features, len(starts) // len(features))
     last = starts
     ended = torch.zeros_like(last, dtype=torch.bool)
@@ -47,7 +55,7 @@ def sample(
         silent = starts.new_tensor(never if position else [*never, END])
         logits = decoder.logits(output, memory.nouns).float()  # (N, V)
         scores = logits.index_fill(1, silent, -torch.inf).log_softmax(dim=-1)
-        last = torch.multinomial(scores.detach().exp(), 1).squeeze(1)  # (N,)
+        last = choose(scores.detach(), noise[:, position])  # (N,)
         score = scores.gather(1, last.unsqueeze(1)).squeeze(1)  # (N,)
         drawn.append(last.masked_fill(ended, PAD))
         log_probabilities.append(score.masked_fill(ended, 0.0))
@@ -55,6 +63,18 @@ def sample(
         if ended.all():
             break
     return Samples(torch.stack(drawn, dim=1), torch.stack(log_probabilities, dim=1))
+
+
+def choose(scores: Tensor, noise: Tensor) -> Tensor:
+    """Tokens (N,) with the probabilities whose logarithms are ``scores`` (N, V).
+
+    Uniform ``noise`` from 0 to 1, float64 (N,), decides, by the inverse of the distribution
+    function: which token it is hardly depends on how the scores were rounded. One that is
+    impossible is never chosen.
+    """
+    sums = scores.double().exp().cumsum(dim=1)  # (N, V)
+    wanted = noise.unsqueeze(1) * sums[:, -1:]
+    return torch.searchsorted(sums, wanted, right=True).squeeze(1)
 
 
 @contextmanager
@@ -90,13 +110,15 @@ class SelfCritical:
         self.max_words, self.caption_loss, self.never = max_words, caption_loss, never
         self.unsupported = unsupported
 
-    def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> Tensor:
-        """The loss of one batch; the cross-entropy, if it counts, is of the same features."""
+    def __call__(self, network: CaptioningModel, batch: Batch, config: TrainConfig) -> list[Term]:
+        """The terms of one batch; the cross-entropy, if it counts, is of the same features."""
         features = network.features(batch.visual)  # (B, L, C)
         with disable_dropout(network.decoder):
             each = len(batch.inputs) // len(features)
             starts = batch.inputs[::each, 0].repeat_interleave(config.samples)  # (B * samples,)
-            drawn = sample(network.decoder, features, starts, self.max_words, self.never)
+            noise = draw(batch.seeds, len(features), config.samples * self.max_words)
+            noise = noise.view(-1, self.max_words)  # (B * samples, T)
+            drawn = sample(network.decoder, features, starts, self.max_words, self.never, noise)
         said = _rows(drawn.tokens)
         references = _grouped(batch.targets, len(features))
         rewards = self.rewards(said, references).to(features.device)
@@ -109,11 +131,12 @@ class SelfCritical:
             nouns = network.decoder.classifier.offer(features)
             rewards = rewards + config.naming * naming_rewards(drawn.tokens, nouns)
         mask = drawn.tokens != PAD
-        loss = self_critical_loss(drawn.log_probabilities, mask, rewards, config.samples)
-        if config.cross_entropy == 0:
-            return loss
-        encoded = batch._replace(visual=features)
-        return loss + config.cross_entropy * self.caption_loss(network, encoded, config)
+        terms = [self_critical_loss(drawn.log_probabilities, mask, rewards, config.samples)]
+        if config.cross_entropy:
+            encoded = batch._replace(visual=features)
+            given = self.caption_loss(network, encoded, config)
+            terms += [term.times(config.cross_entropy) for term in given]
+        return terms
 
     def rewards(
         self, captions: Sequence[Sequence[int]], references: Sequence[Sequence[Sequence[int]]]

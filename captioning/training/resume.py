@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-import torch
-
+from captioning import processes
 from captioning.errors import CaptioningError, SettingError
 from captioning.files import remove_leftovers
 from captioning.network.saved_network import load_plain, save_plain
 
 Record: TypeAlias = dict[str, Any]  # one epoch: its number, losses, figures
+PROCESSES = "processes"  # the setting that says how many have trained
 
 
 class ResumeError(CaptioningError):
@@ -41,7 +41,7 @@ class Progress:
 
 
 class ResumeFile:
-    """Keeps the whole state of a stage: its parts, the random states, and its progress.
+    """Keeps the whole state of a stage: its parts, and its progress.
 
     ``parts`` are saved and restored by name. ``settings`` are what a resumed run must have in
     common with the one before it. Within an epoch the file is written whenever ``every`` seconds
@@ -61,8 +61,6 @@ class ResumeFile:
         content = {
             "settings": self.settings,
             **{name: part.state_dict() for name, part in self.parts.items()},
-            "random": torch.get_rng_state(),
-            "random on devices": torch.cuda.get_rng_state_all(),
             "records": progress.records,
             "losses": progress.losses,
             "seconds": progress.seconds,
@@ -80,21 +78,23 @@ class ResumeFile:
 
         Raises ResumeError for a file that is damaged or has other settings or other parts.
         """
-        remove_leftovers(self.path)
+        if processes.is_first():
+            remove_leftovers(self.path)
+        processes.wait()  # the first may have removed the file just before
         if not self.path.exists():
             return Progress()
         try:
             content = load_plain(self.path)
+            self._refuse_other_processes(content["settings"])
             if content["settings"] != self.settings:
                 raise ValueError("other settings")
             for name, part in self.parts.items():
                 part.load_state_dict(content[name])
-            torch.set_rng_state(content["random"])
-            if len(content["random on devices"]) == torch.cuda.device_count():
-                torch.cuda.set_rng_state_all(content["random on devices"])
             return Progress(
                 list(content["records"]), list(content["losses"]), float(content["seconds"])
             )
+        except ResumeError:
+            raise
         except Exception as error:
             raise ResumeError(
                 f"{self.path}: training cannot resume from this file, which is damaged or belongs "
@@ -102,14 +102,31 @@ class ResumeFile:
                 "another --name"
             ) from error
 
+    def _refuse_other_processes(self, settings: Record) -> None:
+        """Gradients that more or fewer processes add up differ in their last bits."""
+        before, now = settings.get(PROCESSES), self.settings.get(PROCESSES)
+        known = isinstance(before, int)
+        if not known or before == now or {**settings, PROCESSES: now} != self.settings:
+            return
+        program = "python" if before == 1 else f"torchrun --nproc-per-node {before}"
+        raise ResumeError(
+            f"{self.path}: this training was started with --nproc-per-node {before} and does "
+            f"not resume with {now}; go on with {program} main.py, or start over with --restart"
+        )
+
 
 @contextmanager
 def defer_interrupts() -> Iterator[threading.Event]:
     """Within it, Ctrl-C sets the event that is yielded; only a second Ctrl-C raises.
 
-    For work that must not stop in the middle of a step. Nothing changes where Ctrl-C has another
+    For work that must not stop in the middle of a step. Of several processes none raises, so that
+    all end at the same step: see ``processes.deferring``. Nothing changes where Ctrl-C has another
     handler than Python's, or where this is not the main thread.
     """
+    if processes.count() > 1:
+        with processes.deferring() as event:
+            yield event
+        return
     requested = threading.Event()
 
     def note(*_: object) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 
+from captioning import processes
 from captioning.data.caption_files import Photograph
 from captioning.data.data_sets import DataSets
 from captioning.data.dataset import Batch, CaptionDataset, batches
@@ -28,7 +29,8 @@ from captioning.training.rewards import UnsupportedObjects
 from captioning.training.selection import by_cider_then_loss
 from captioning.training.stage_data import StageData
 from captioning.training.starts import load_stage
-from captioning.training.train import LossFunction, interpolate_weights, resolve_precision
+from captioning.training.terms import LossFunction
+from captioning.training.train import interpolate_weights, resolve_precision
 
 SCORING_BATCH = 50  # photographs
 
@@ -55,7 +57,7 @@ class Stage:
     def run(self) -> Checkpoint:
         """Train, and return the best checkpoint."""
         best, resume = self.files.checkpoint(self.name), self.files.resume(self.name)
-        if self.flags.restart:
+        if self.flags.restart and processes.is_first():
             resume.unlink(missing_ok=True)
         report = Report(self.files, self.name)
         run = Run(
@@ -68,6 +70,7 @@ class Stage:
         )
         _ = self.seen  # now, and not when the first epoch is to be saved
         fit(self.network, self.task(), self.config, run)
+        processes.wait()  # until the first has written it
         return Checkpoint.load(best)
 
     def task(self) -> Task:

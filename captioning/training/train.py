@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from captioning.data.dataset import Batch
 from captioning.errors import CaptioningError
 from captioning.network.model import CaptioningModel
 from captioning.training.config import AUTO, TrainConfig
+from captioning.training.terms import LossFunction, costs_of, loss_of
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -42,9 +43,6 @@ def fast_precision(device: str) -> str:
     else:
         native = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return "bfloat16" if native else "float32"
-
-
-LossFunction: TypeAlias = Callable[[CaptioningModel, Batch, TrainConfig], Tensor]
 
 
 class Optimization(NamedTuple):
@@ -119,16 +117,17 @@ def train_one_epoch(
 ) -> float:
     """Take one step per batch; returns the mean loss, NaN where there is no batch.
 
-    ``after_step`` gets the loss of each step taken. Raises NonFiniteLossError, which names step
-    and learning rate, before a bad step is taken.
+    Of several processes each takes the step with its share of the batch, and all have the loss of
+    the whole. ``after_step`` gets the loss of each step taken. Raises NonFiniteLossError, which
+    names step and learning rate, before a bad step is taken.
     """
     network.train()
     # A frozen encoder stays in eval mode: ours behaves the same in both, another one may not.
     network.encoder.train(config.encoder_learning_rate > 0)
     optimizer, schedule = optimization
-    losses = []
+    costs, losses = costs_of(network, loss_function, config), []
     for batch in batches:
-        losses.append(_take_step(network, batch, optimizer, config, loss_function))
+        losses.append(_take_step(network, costs, batch, optimizer, config))
         if not math.isfinite(losses[-1]):
             raise NonFiniteLossError(
                 f"the loss became {losses[-1]} at step {schedule.last_epoch + 1} with learning "
@@ -142,20 +141,18 @@ def train_one_epoch(
 
 def _take_step(
     network: CaptioningModel,
+    costs: nn.Module,
     batch: Batch,
     optimizer: AdamW,
     config: TrainConfig,
-    loss_function: LossFunction,
 ) -> float:
     """Returns the loss, or the gradient's norm where that is not finite; then no step is taken."""
     device = network.decoder.embedding.weight.device
     dtype = dtype_of(config)
-    visual = batch.visual.to(device, dtype)
-    others = {name: part.to(device) for name, part in batch._asdict().items() if part is not None}
-    batch = Batch(**{**others, "visual": visual})
+    batch = batch.to(device, dtype)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        loss = loss_function(network, batch, config)
-    value = float(loss.detach())
+        sums = costs(batch)
+    loss, value = loss_of(sums)
     if not math.isfinite(value):
         return value
     optimizer.zero_grad(set_to_none=True)

@@ -51,9 +51,9 @@ def scenes(count, seed):
 
 
 def cross_entropy(network, batch, config):
-    """The loss, of captions alone."""
+    """The term of captions alone."""
     logits, _ = network(batch.visual, batch.inputs)
-    return token_cross_entropy(logits, batch.targets, PAD)
+    return [token_cross_entropy(logits, batch.targets, PAD)]
 
 
 def trained(seed, epochs):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from PIL import Image
 
 from captioning.app.examples import examples
@@ -66,6 +67,12 @@ def test_large_photographs_have_the_megabytes_of_a_phone(tmp_path):
     with Image.open(PHOTOGRAPHS[0]) as image:
         file = bench.jpeg(image, bench.LARGE, bench_engines.GRAIN)
     assert 1.5e6 < len(file) < 6e6
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_none_is_timed_and_that_is_said(capsys):
+    assert bench_engines.bench_gpu([]) == []
+    assert capsys.readouterr().out == "skipped: GPU: there is none here\n"
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino", "torch"])

@@ -12,6 +12,7 @@ from captioning.network.decoder import Decoder
 from captioning.network.model import CaptioningModel
 from captioning.training.config import TrainConfig
 from captioning.training.objective import CaptionLoss
+from captioning.training.terms import Term
 
 WORDS = ("a", "dog", "ball", "man", "runs")  # the first is a function word
 VOCABULARY = Vocabulary((*SPECIAL_TOKENS, *WORDS))
@@ -22,6 +23,21 @@ EVERYTHING = replace(CONFIG, entropy=0.1, guidance=0.3, detection=0.05, distilla
 LOCATIONS = 4
 # All words are frequent enough to be detected, but for the function word.
 caption_loss = CaptionLoss(VOCABULARY, [[[START, 4, 5, 6, END], [START, 7, 8, END]]] * 10)
+
+
+def mean_of(loss):
+    """A loss that gives a term, as a function that gives its mean."""
+    return lambda *arguments, **options: loss(*arguments, **options).mean
+
+
+def cost(terms):
+    """What the terms of a batch add up to."""
+    return sum(term.weight * term.mean for term in terms)
+
+
+def as_terms(value):
+    """A number as the one term of a batch."""
+    return [Term(value)]
 
 
 class Patches(nn.Module):

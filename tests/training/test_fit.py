@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from captioning.training.fit import Run, Task, fit
-from captioning.training.resume import ResumeError
+from captioning.training.resume import Progress, ResumeError, ResumeFile
 from captioning.training.train import learning_rate_factor
 from tests.training.small import (
     CONFIG,
@@ -303,6 +303,38 @@ def test_a_resume_file_that_does_not_fit_is_refused(run, config, sizes, damage):
         damage(run.resume)
     with pytest.raises(ResumeError, match=r"resume\.pth.*--restart"):
         fit_small(small_model(config=sizes), run, config)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "program"), [(1, 2, "python"), (3, 1, "torchrun --nproc-per-node 3")]
+)
+def test_a_resume_file_of_another_number_of_processes_says_how_to_go_on(
+    tmp_path, before, now, program
+):
+    path, parts = tmp_path / "resume.pth", {"layer": torch.nn.Linear(2, 2)}
+    settings = {"seed": 1, "processes": before}
+    ResumeFile(path, parts, settings, 300).save(Progress())
+    with pytest.raises(ResumeError, match=f"go on with {program} main.py, or start over"):
+        ResumeFile(path, parts, {**settings, "processes": now}, 300).restore()
+    for other in ({"seed": 2, "processes": now}, {"seed": 1}):  # an older version wrote no number
+        with pytest.raises(ResumeError, match="damaged or belongs to another recipe"):
+            ResumeFile(path, parts, other, 300).restore()
+
+
+def test_each_step_draws_by_itself_whatever_was_drawn_before(run):
+    """So the random state needs not be saved."""
+    drawn = []
+
+    def loss_function(network, batch, config):
+        drawn.append(torch.rand(1).item())
+        torch.rand(len(drawn))
+        return caption_loss(network, batch, config)
+
+    fit_small(small_model(), run, replace(CONFIG, epochs=1), loss_function=loss_function)
+    run.resume.unlink()
+    fit_small(small_model(), run, replace(CONFIG, epochs=1), loss_function=loss_function)
+    assert drawn[:3] == drawn[3:]
+    assert len(set(drawn[:3])) == 3
 
 
 def test_the_schedule_ends_at_zero_with_the_last_step(run):

@@ -22,7 +22,7 @@ from captioning.training.language import (
     text_loss,
 )
 from captioning.training.train import make_optimization, train_one_epoch
-from tests.training.small import SIZES, VOCABULARY, WORDS, small_model, weights_of
+from tests.training.small import SIZES, VOCABULARY, WORDS, cost, small_model, weights_of
 
 TEXT = [["a", "dog"], ["a", "man", "runs"], ["a", "ball"], ["runs"], ["a", "dog", "runs"]]
 
@@ -74,6 +74,17 @@ def test_nouns_and_their_log_probabilities_are_offered_as_a_classifier_would():
 def test_no_noun_is_offered_twice(caption):
     words, _ = offered(caption, times=500)
     assert all(len(set(row)) == OFFERED for row in words.tolist())
+
+
+def test_what_is_imagined_for_a_caption_does_not_depend_on_the_others():
+    captions, seeds = torch.tensor([[12, END], [30, END], [4, 12]]), torch.tensor([3, 1, 2])
+    together = imagine(captions, NOUNS, seeds)
+    for row in range(3):
+        alone = imagine(captions[row : row + 1], NOUNS, seeds[row : row + 1])
+        for part, whole in zip(alone, together, strict=True):
+            assert torch.equal(part[0], whole[row])
+    again = imagine(captions, NOUNS, seeds + 1)
+    assert not torch.equal(again[1], together[1])
 
 
 def test_a_noun_of_the_caption_is_usually_seen_and_seldom_another():
@@ -158,7 +169,7 @@ def written_loss(network, batch):
 def test_without_copies_the_loss_is_that_of_a_language_model(network):
     expected = written_loss(shut(network), whole_batch())
     config = TrainConfig(1, 5, 0.1, label_smoothing=0.0)
-    loss = LanguageLoss()(network, whole_batch(), config)
+    loss = cost(LanguageLoss()(network, whole_batch(), config))
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
     assert text_loss(network, [whole_batch()]) == pytest.approx(expected, rel=1e-4)
 

@@ -5,14 +5,15 @@ import math
 import pytest
 import torch
 
-from captioning.training.losses import (
-    attention_entropy,
-    detection_loss,
-    distillation_loss,
-    guidance_loss,
-    self_critical_loss,
-    token_cross_entropy,
-)
+from captioning.training import losses as terms
+from tests.training.small import mean_of
+
+attention_entropy = mean_of(terms.attention_entropy)
+detection_loss = mean_of(terms.detection_loss)
+distillation_loss = mean_of(terms.distillation_loss)
+guidance_loss = mean_of(terms.guidance_loss)
+self_critical_loss = mean_of(terms.self_critical_loss)
+token_cross_entropy = mean_of(terms.token_cross_entropy)
 
 PAD = 0
 LENGTHS = (4, 1, 3)  # of three captions, padded to five tokens

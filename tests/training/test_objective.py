@@ -16,6 +16,7 @@ from tests.training.small import (
     SIZES,
     VOCABULARY,
     caption_loss,
+    cost,
     make_batch,
     small_model,
 )
@@ -44,7 +45,7 @@ def batch():
 
 def loss_of(network, batch, loss=caption_loss, **weights):
     with torch.no_grad():
-        return float(loss(network, batch, replace(NOTHING, **weights)))
+        return float(cost(loss(network, batch, replace(NOTHING, **weights))))
 
 
 def real_steps(batch):
@@ -136,7 +137,7 @@ def test_pixels_cost_the_same_as_their_features(network, batch):
     with torch.no_grad():
         features = network.encoder(pixels)
         costs = [
-            float(caption_loss(network, batch._replace(visual=visual), EVERYTHING))
+            float(cost(caption_loss(network, batch._replace(visual=visual), EVERYTHING)))
             for visual in (pixels, features)
         ]
     assert costs[0] == costs[1]
@@ -162,9 +163,9 @@ def test_padding_does_not_change_the_loss(network, batch, config):
         }
     )
     with torch.no_grad():
-        expected = caption_loss(network, batch, config)
+        expected = cost(caption_loss(network, batch, config))
         for other in (longer, with_empty):
-            torch.testing.assert_close(caption_loss(network, other, config), expected)
+            torch.testing.assert_close(cost(caption_loss(network, other, config)), expected)
 
 
 def test_guidance_teaches_the_attention_and_not_the_detector():
@@ -173,7 +174,7 @@ def test_guidance_teaches_the_attention_and_not_the_detector():
     config = replace(NOTHING, guidance=1.0)
     features = network.features(batch.visual)
     _, alphas = network(features, batch.inputs)
-    caption_loss.attention_loss(network, batch, features, alphas, config).backward()
+    cost(caption_loss.attention_terms(network, batch, features, alphas, config)).backward()
     gradients = {name: p.grad for name, p in network.decoder.named_parameters()}
     for name in ("attention.key.weight", "attention.query.weight", "attention.score.weight"):
         assert gradients[name].abs().sum() > 0

@@ -13,6 +13,7 @@ from captioning.data.dataset import Batch, Item, batches
 from captioning.data.vocab import END, START
 from captioning.network.config import ModelConfig
 from captioning.network.model import CaptioningModel
+from captioning.training.terms import Term
 from captioning.training.train import (
     NonFiniteLossError,
     Optimization,
@@ -26,6 +27,7 @@ from tests.training.small import (
     CONFIG,
     EVERYTHING,
     SIZES,
+    as_terms,
     caption_loss,
     changed,
     equal,
@@ -196,7 +198,7 @@ def test_the_mean_loss_of_the_steps_is_returned():
     losses = iter([1.0, 2.0, 6.0])
 
     def loss_function(network, batch, config):
-        return network.decoder.vocabulary.bias.sum() * 0 + next(losses)
+        return as_terms(network.decoder.vocabulary.bias.sum() * 0 + next(losses))
 
     assert epoch_of(small_model(), CONFIG, sampler(0), loss_function) == 3.0
 
@@ -219,7 +221,8 @@ def test_a_gradient_that_is_not_a_number_stops_before_the_step():
 
     def loss_function(network, batch, config):
         bias = network.decoder.vocabulary.bias
-        return caption_loss(network, batch, config) + 0 * (bias - bias.detach()).sqrt().sum()
+        worthless = 0 * (bias - bias.detach()).sqrt().sum()
+        return [*caption_loss(network, batch, config), Term(worthless)]
 
     with pytest.raises(NonFiniteLossError, match="at step 1"):
         epoch_of(network, CONFIG, sampler(0), loss_function)
@@ -232,12 +235,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(bad):
     after_first = {}
 
     def loss_function(network, batch, config):
-        loss = caption_loss(network, batch, config)
+        terms = caption_loss(network, batch, config)
         if not after_first and loss_function.calls:
             after_first.update(weights_of(network))
-            loss = loss * bad
+            terms = [term.times(bad) for term in terms]
         loss_function.calls += 1
-        return loss
+        return terms
 
     loss_function.calls = 0
     with pytest.raises(NonFiniteLossError, match=r"at step 2 with learning rate 1\.00e-02"):
@@ -253,7 +256,7 @@ def test_matrices_decay_and_biases_do_not():
     before = weights_of(network)
 
     def no_gradient(network, batch, config):
-        return 0 * sum(parameter.sum() for parameter in network.parameters())
+        return as_terms(0 * sum(parameter.sum() for parameter in network.parameters()))
 
     epoch_of(network, config, [make_batch(0)], no_gradient)
     for name, value in network.named_parameters():
@@ -267,7 +270,7 @@ def test_gradients_are_clipped_to_their_norm():
     config = replace(CONFIG, clip_norm=0.01)
 
     def large(network, batch, config):
-        return 1000 * caption_loss(network, batch, config)
+        return [term.times(1000) for term in caption_loss(network, batch, config)]
 
     epoch_of(network, config, [make_batch(0)], large)
     gradients = [p.grad for name, p in network.named_parameters() if not of_encoder(name)]
