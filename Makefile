@@ -6,7 +6,7 @@ BIN := .venv/bin
 LIGHT := .venv-light/bin
 IMAGE ?=
 
-.PHONY: app test test-cluster test-light test-install caption named train results bench sizes tour \
+.PHONY: app test test-cluster test-light test-install caption named train results bench sizes scale tour \
 	walkthrough photographs soak clean .venv .venv-light
 
 app: .venv-light
@@ -26,7 +26,6 @@ test-cluster: .venv/.tests-ready
 test-light: .venv/.tests-ready .venv-light
 	$(BIN)/python -m pytest tests/check_light.py
 
-# What starts several processes that work together, and kills some of them.
 # Builds the wheel, installs it into a fresh environment, and uses its commands from another folder.
 # That environment borrows the packages of .venv: a second copy would take five gigabytes and two
 # minutes. That pyproject.toml names all of them is therefore checked by tests/test_install.py.
@@ -60,6 +59,10 @@ bench: .venv/.tests-ready
 # What set-ups cost, for the README's table: it installs each of them in a temporary folder.
 sizes: .venv/.tests-ready
 	$(BIN)/python -m tools.sizes
+
+# Captioning on Ray, and a simulated cluster, for docs/scale.md.
+scale: .venv/.tests-ready
+	$(BIN)/python -m tools.scale
 
 # The pictures of the README's tour, taken with Chromium.
 tour: .venv/.tests-ready

@@ -12,7 +12,17 @@ LIGHT = ("app", "caption")  # what runs without PyTorch
 OUTER = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OUTER}
 FULL = (
-    *("test", "test-cluster", "test-install", "train", "results", "bench", "sizes", "tour"),
+    *(
+        "test",
+        "test-cluster",
+        "test-install",
+        "train",
+        "results",
+        "bench",
+        "sizes",
+        "scale",
+        "tour",
+    ),
     "walkthrough",
 )
 

@@ -48,6 +48,7 @@ from captioning.training.train import (
     make_optimizer,
     train_one_epoch,
 )
+from tools.bench_cluster import bench_cluster
 from tools.bench_commands import bench_memory, bench_sharing, bench_start
 from tools.bench_engines import (
     LARGE,
@@ -275,6 +276,7 @@ def measure(photographs: Sequence[Photograph], machine: str) -> None:
         lambda: bench_large_photograph(photographs),
         lambda: bench_evidence(photographs),
         bench_start,
+        lambda: bench_cluster(photographs),
         lambda: bench_training(photographs[:EPOCH]),
         lambda: bench_metrics(photographs),
         lambda: bench_scoring(photographs[:BATCH]),
