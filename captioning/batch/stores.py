@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, Self
+from urllib.parse import quote
 
 from captioning.batch.folder import Stamp
 from captioning.data.photo_memory import MEMORY_LIMIT, too_large
@@ -16,6 +17,7 @@ LOCAL = "file://"
 # Of two letters or more, so that the drive of a Windows path is none.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
+_SAFE = "%:/?#[]@!$&'()*+,;=~"
 _KEYS = re.compile(r"://[^/]*@")
 
 
@@ -48,7 +50,8 @@ class Store:
         from pyarrow import fs
 
         try:
-            files, path = fs.FileSystem.from_uri(address)
+            # A blank or a letter with an accent is none of an address, but people write them.
+            files, path = fs.FileSystem.from_uri(quote(address, safe=_SAFE))
         except (ValueError, OSError, NotImplementedError) as error:
             raise StoreError(
                 f"{shown(address)}: this address cannot be opened ({_reason(error)}); give "
