@@ -62,14 +62,11 @@ def test_a_folder_becomes_parts_that_a_second_run_goes_on_with(
     assert {name: row["caption"] for name, row in rows.items()} == {
         name: captioner(photos / name).text for name in sorted(rows)
     }
-    (photos / "cut.png").write_bytes((photos / "01.png").read_bytes())
-    os.utime(photos / "02.png", (1, 1))
-    assert run("-r", "--changed") == (0, [f"{output}: 7 captioned, 14 captioned before"])
-    names = [row["file"] for row in parquet.read_table(output).to_pylist()]
-    assert sorted(names) == sorted(str(p.relative_to(photos)) for p in photos.rglob("*.png"))
+    (photos / "cut.png").unlink()
     # Without anything to do, no cluster is started.
     began = time.monotonic()
-    assert run("-r") == (0, [f"{output}: 0 captioned, 21 captioned before"])
+    left = "left out: 1 sub-folder (--recursive reads them)"
+    assert run() == (0, [f"{output}: 0 captioned, 15 captioned before", left])
     assert time.monotonic() - began < 10
 
 
