@@ -30,7 +30,12 @@ FOREIGN = {
     ),
     "onnxruntime": ("captioning.inference.onnx_runtime",),
     "openvino": ("captioning.inference.openvino_runtime",),
-    "pyarrow": ("captioning.batch.tables",),
+    "pyarrow": (
+        *("captioning.batch.caption_parts", "captioning.batch.cluster_actor"),
+        *("captioning.batch.cluster_run", "captioning.batch.parquet_sources"),
+        *("captioning.batch.stores", "captioning.batch.tables"),
+    ),
+    "ray": ("captioning.batch.cluster",),
     "torchvision": (
         "captioning.data.augment",
         "captioning.evaluation.model_systems",

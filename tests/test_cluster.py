@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from captioning.__main__ import main
 from tests.batch.slow_actors import SEEN
+from tests.batch.stand_in_s3 import stand_in
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNT = 120
@@ -233,3 +234,66 @@ def test_parquet_of_bytes_gives_the_captions_of_files(
     status, err = finish(process)
     assert (status, err) == (0, [f"{tmp_path / 'out'}: {COUNT} captioned"])
     assert_same(rows(tmp_path), expected)
+
+
+def test_what_has_changed_and_what_failed_is_captioned_again(
+    cluster, photos, tmp_path, checkpoint_path, alone
+):
+    whole = (photos / "007.png").read_bytes()
+    (photos / "007.png").write_bytes(whole[:100])
+    started = start(tmp_path, checkpoint_path, cluster.address, program="captioning")
+    status, err = finish(started)
+    assert (status, err[-1]) == (2, f"{tmp_path / 'out'}: {COUNT - 1} captioned, 1 failed")
+    (photos / "007.png").write_bytes(whole)
+    (photos / "008.png").write_bytes(whole)
+    again = ("--changed", "--recursive")
+    started = start(tmp_path, checkpoint_path, cluster.address, *again, program="captioning")
+    status, err = finish(started)
+    summary = f"2 captioned, {COUNT - 2} captioned before"
+    assert (status, err) == (0, [f"{tmp_path / 'out'}: {summary}"])
+    assert_same(rows(tmp_path), alone())
+
+
+def test_pictures_at_addresses_give_the_captions_of_files(
+    cluster, photos, tmp_path, checkpoint_path, alone
+):
+    with stand_in({f"p/{path.name}": path.read_bytes() for path in photos.iterdir()}) as address:
+        words = ["captioning", address("p"), "--output", tmp_path / "out"]
+        words += ["--ray", cluster.address, "--model", checkpoint_path]
+        done = subprocess.run(
+            [sys.executable, "-m", *map(str, words)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert_same(rows(tmp_path), alone())
+
+
+def test_a_full_disk_of_the_command_keeps_what_was_written(
+    photos, tmp_path, checkpoint_path, small_disk
+):
+    """Of the output, which only the command writes; then there is room, and it goes on."""
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(1_000_000))
+    words = [photos, "--output", small_disk / "out", "--ray", "local", "--model", checkpoint_path]
+
+    def run():
+        return subprocess.run(
+            [sys.executable, "-m", "captioning", *map(str, words)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    done = run()
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "part-00000.parquet: it could not be written (No space left on device)" in done.stderr
+    filler.unlink()
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert len(parquet.read_table(small_disk / "out")) == COUNT

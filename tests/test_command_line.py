@@ -186,7 +186,16 @@ def test_help_mentions_every_flag(cli):
     names = {field.name.replace("_", "-") for field in fields(Flags)} - {"photos"}
     assert status == 0
     assert names >= {"beam", "json", "maps", "attention", "evidence", "model", "device"}
-    assert names >= {"output", "recursive", "changed", "sidecar", "embed", "alt-text"}
+    assert names >= {
+        "output",
+        "recursive",
+        "changed",
+        "sidecar",
+        "embed",
+        "alt-text",
+        "ray",
+        "actors",
+    }
     flags = {"--version", *(f"--{name}" for name in names)}
     assert [flag for flag in {*flags, "PHOTO", "folder"} if flag not in "\n".join(out)] == []
 

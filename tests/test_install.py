@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 MODULES = sorted((ROOT / "captioning").rglob("*.py"))
-OPTIONAL = {"pycocoevalcap", "pyarrow", "pillow_heif"}  # of the extras
+OPTIONAL = {"pycocoevalcap", "pyarrow", "pillow_heif", "ray"}  # of the extras
 
 
 def folder_of(package):

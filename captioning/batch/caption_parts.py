@@ -90,7 +90,7 @@ class CaptionParts:
         model, WriteError where it cannot be written.
         """
         self._require_own()
-        require_writable(self._path(0).with_name(".part"))
+        require_writable(self._path(0))
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._locked()
         try:
@@ -203,7 +203,7 @@ class CaptionParts:
     def _rows_in(self, number: int) -> Iterator[tuple[str, Row]]:
         """The rows of a part, by the names of their pictures."""
         path = self._path(number)
-        columns = ("file", "error", "model", "bytes", "modified")
+        columns = ["file", "error", "model", "bytes", "modified"]
         for file, error, model, *stamp in zip(
             *(column.to_pylist() for column in self._load(path, columns).columns), strict=True
         ):
@@ -214,25 +214,26 @@ class CaptionParts:
                 )
             yield file, Row(number, _stamp(*stamp), error or "")
 
-    def _load(self, path: Path, columns: Sequence[str] | None = None) -> Any:
+    def _load(self, path: Path, columns: list[str] | None = None) -> Any:
         """A part as a table; raises PartsError for a file that this command did not write."""
         from pyarrow import parquet
 
-        with suppress(OSError, ValueError, KeyError):  # ValueError: that of pyarrow, too
-            with open(path, "rb") as file:
-                reader = parquet.ParquetFile(file)
-                metadata = reader.schema_arrow.metadata or {}
-                version = int(metadata[_VERSION])
-                table = reader.read(columns=list(columns) if columns else None)
-            if version <= RECORD_VERSION:
-                return table.select(columns or parts_schema().names)
+        version, table = 0, None
+        with suppress(OSError, ValueError, KeyError), open(path, "rb") as file:
+            reader = parquet.ParquetFile(file)
+            version = int((reader.schema_arrow.metadata or {})[_VERSION])
+            table = reader.read(columns=columns).select(columns or parts_schema().names)
+        if version > RECORD_VERSION:
             raise PartsError(
                 f"{path}: a later release of captioning wrote this file; use that one, or name "
                 "another output"
             )
-        raise PartsError(
-            f"{path}: this file is damaged, or another program's; remove it, or name another output"
-        )
+        if table is None:
+            raise PartsError(
+                f"{path}: this file is damaged, or another program's; remove it, or name another "
+                "output"
+            )
+        return table
 
     # Writing ----------------------------------------------------------------------------------
 

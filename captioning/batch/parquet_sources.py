@@ -196,7 +196,7 @@ def picture_table(
     """The rows that a caption process gets: pictures by their bytes, or by where they are."""
     import pyarrow
 
-    encoded = path and [os.fsencode(one) for one in path]
+    encoded = None if path is None else [os.fsencode(one) for one in path]
     columns: dict[str, tuple[Any, Any]] = {
         "name": (names, pyarrow.string()),
         "store": (store, pyarrow.string()),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, Self
+from urllib.parse import quote
 
 from captioning.batch.folder import Stamp
 from captioning.data.photo_memory import MEMORY_LIMIT, too_large
@@ -16,6 +17,7 @@ LOCAL = "file://"
 # Of two letters or more, so that the drive of a Windows path is none.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
+_SAFE = "%:/?#[]@!$&'()*+,;=~"
 _KEYS = re.compile(r"://[^/]*@")
 
 
@@ -48,12 +50,15 @@ class Store:
         from pyarrow import fs
 
         try:
-            files, path = fs.FileSystem.from_uri(address)
-        except (ValueError, OSError, NotImplementedError) as error:
+            # A blank or a letter with an accent is none of an address, but people write them.
+            files, path = fs.FileSystem.from_uri(quote(address, safe=_SAFE))
+        except (ValueError, NotImplementedError) as error:
             raise StoreError(
                 f"{shown(address)}: this address cannot be opened ({_reason(error)}); give "
                 "one that begins with s3://, gs://, hdfs:// or file://"
             ) from None
+        except OSError as error:
+            raise _unreachable(address, error) from None
         return cls(address, files, path)
 
     def listed(self, recursive: bool) -> list[StoredFile] | None:
@@ -73,10 +78,7 @@ class Store:
                 return None
             inside = self.files.get_file_info(fs.FileSelector(self.path, recursive=recursive))
         except OSError as error:
-            raise StoreError(
-                f"{shown(self.address)}: this address cannot be read ({_reason(error)}); check "
-                "it, and the rights to it"
-            ) from None
+            raise _unreachable(self.address, error) from None
         found = (StoredFile(i.path, _stamp(i)) for i in inside if i.type == fs.FileType.File)
         return sorted((f for f in found if not _is_hidden(self.inner(f.path))), key=_path)
 
@@ -134,6 +136,13 @@ def shown(address: str) -> str:
 def local_path(address: str) -> str:
     """The path that an address of this machine's own files stands for."""
     return Store.open(address).path
+
+
+def _unreachable(address: str, error: OSError) -> StoreError:
+    return StoreError(
+        f"{shown(address)}: this address cannot be read ({_reason(error)}); check it, and the "
+        "rights to it"
+    )
 
 
 def _stamp(info: Any) -> Stamp:
