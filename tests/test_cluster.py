@@ -277,7 +277,7 @@ def test_a_full_disk_of_the_command_keeps_what_was_written(
 ):
     """Of the output, which only the command writes; then there is room, and it goes on."""
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(1_000_000))
+    filler.write_bytes(bytes(1_040_000))
     words = [photos, "--output", small_disk / "out", "--ray", "local", "--model", checkpoint_path]
 
     def run():

@@ -163,7 +163,7 @@ class Cluster:
     def processes(self, cpus: int, gpus: int = 0) -> int:
         """How many processes of so many processors and GPUs the living machines have room for.
 
-        None where the cluster's head does not answer: then Ray would end this process in a minute.
+        None either where the cluster's head does not answer: Ray would end this process soon.
         """
         try:
             _connect(self.ray.get_runtime_context().gcs_address)
