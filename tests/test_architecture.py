@@ -35,7 +35,7 @@ FOREIGN = {
         *("captioning.batch.cluster_run", "captioning.batch.parquet_sources"),
         *("captioning.batch.stores", "captioning.batch.tables"),
     ),
-    "ray": ("captioning.batch.cluster",),
+    "ray": ("captioning.batch.cluster", "tools.scale"),
     "torchvision": (
         "captioning.data.augment",
         "captioning.evaluation.model_systems",

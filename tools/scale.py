@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,60 +195,78 @@ def measured(speeds: Speeds) -> dict[str, Any]:
 
 def section(content: Mapping[str, Any]) -> str:
     """What the document says between its marks."""
-    captioning, simulated = content["captioning"], content["simulation"]
+    return "\n\n".join([*_measured(content), *_planned(content), *_simulated(content)])
+
+
+def _measured(content: Mapping[str, Any]) -> Iterator[str]:
+    captioning, rows = content["captioning"], content["rows a second"]
     rates, starts = captioning["photographs a second"], captioning["seconds to start"]
-    rate = rates["2 actors of 1 processor"] / 2
-    per_actor = f"{rate:.1f} photographs a second"
-    return "\n\n".join(
-        [
-            "### What was measured",
-            "\n".join(
-                [
-                    "| command | photographs a second | seconds to start |",
-                    "|---|---|---|",
-                    *(f"| {name} | {rates[name]:.1f} | {starts[name]:.1f} |" for name in rates),
-                ]
-            ),
-            paragraph(
-                f"On {content['machine']}. Beside {FOLDER}, two actors cost "
-                f"{captioning['ms of a processor that Ray costs']:.1f} ms of a processor more for "
-                f"each photograph. An actor takes at most {captioning['MB of an actor']:,} MB. "
-                "With actors that do nothing, the process that writes took "
-                f"{content['rows a second']:,.0f} pictures a second: enough for "
-                f"{content['rows a second'] / rate:,.0f} actors of {per_actor} each."
-            ),
-            f"### Hours for {PLANNED:,} pictures",
-            "\n".join(
-                [
-                    "| processors in all | hours |",
-                    "|---|---|",
-                    *(f"| {n:,} | {PLANNED / rate / n / 3600:.1f} |" for n in CORES),
-                ]
-            ),
-            paragraph(
-                f"By the formula above with {per_actor} for each actor of one processor like "
-                "these, nothing slow and nothing lost. What your machines take, measure there."
-            ),
-            "### What stragglers and lost machines cost (simulated)",
-            "\n".join(
-                [
-                    "| what happens | seconds | at best | ratio | captioned | failed |",
-                    "|---|---|---|---|---|---|",
-                    *(
-                        f"| {name} | {r['seconds']:.1f} | {r['at best']:.1f} | {r['ratio']:.2f} "
-                        f"| {r['pictures']:,} | {r['failed']:,} |"
-                        for name, r in simulated.items()
-                    ),
-                ]
-            ),
-            paragraph(
-                f"A simulation: {MACHINES} machines of Ray with {ACTORS} actors each, all on one "
-                f"computer; in the model's place a stub that sleeps {SECONDS * 1000:g} ms for a "
-                "picture, more or less. Scheduling, retries and files are the real ones. At best: "
-                "where no actor ever waits, no machine takes time to be missed, and nothing is "
-                "done twice."
-            ),
-        ]
+    yield "### What was measured"
+    lines = [f"| {name} | {rates[name]:.1f} | {starts[name]:.1f} |" for name in rates]
+    yield _table("| command | photographs a second | seconds to start |", lines)
+    yield paragraph(
+        f"On {content['machine']}. {_beside(captioning)} An actor takes at most "
+        f"{captioning['MB of an actor']:,} MB. With actors that do nothing, the process that "
+        f"writes took {rows:,.0f} pictures a second: enough for {rows / _rate(content):,.0f} "
+        f"actors of {_rate(content):.1f} photographs a second each. So Ray's own work is "
+        f"{1000 / rows:.2f} ms for each picture, with all processors of this machine busy."
+    )
+
+
+def _planned(content: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### Hours for {PLANNED:,} pictures"
+    lines = [f"| {n:,} | {hours(content, n):.1f} |" for n in CORES]
+    yield _table("| processors in all | hours |", lines)
+    yield paragraph(
+        f"By the formula above with {_rate(content):.1f} photographs a second for each actor of "
+        f"one processor like these, nothing slow and nothing lost, and no more than the "
+        f"{content['rows a second']:,.0f} rows a second that the command took here. What your "
+        "machines take, measure there."
+    )
+
+
+def _simulated(content: Mapping[str, Any]) -> Iterator[str]:
+    yield "### What stragglers and lost machines cost (simulated)"
+    lines = [
+        f"| {name} | {r['seconds']:.1f} | {r['at best']:.1f} | {r['ratio']:.2f} "
+        f"| {r['pictures']:,} | {r['failed']:,} |"
+        for name, r in content["simulation"].items()
+    ]
+    yield _table("| what happens | seconds | at best | ratio | captioned | failed |", lines)
+    yield paragraph(
+        f"A simulation: {MACHINES} machines of Ray with {ACTORS} actors each, all on one computer; "
+        f"in the model's place a stub that sleeps {SECONDS * 1000:g} ms for a picture, more or "
+        "less. Scheduling, retries and files are the real ones. Counted is from the first rows to "
+        "the last; when the first ones come, other actors have begun, so a ratio may be a little "
+        "below 1. At best: where no actor ever waits, no machine takes time to be missed, and "
+        "nothing is done twice."
+    )
+
+
+def hours(content: Mapping[str, Any], processors: int) -> float:
+    """The hours that the planned pictures take with so many actors of one processor each."""
+    speed: float = min(processors * _rate(content), content["rows a second"])
+    return PLANNED / speed / 3600
+
+
+def _rate(content: Mapping[str, Any]) -> float:
+    """The photographs a second of one actor of one processor beside another."""
+    rate: float = content["captioning"]["photographs a second"]["2 actors of 1 processor"] / 2
+    return rate
+
+
+def _table(head: str, lines: Sequence[str]) -> str:
+    """A table of Markdown."""
+    return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *lines])
+
+
+def _beside(captioning: Mapping[str, Any]) -> str:
+    """What two actors cost more than the folder command, or less."""
+    milliseconds = captioning["ms of a processor that Ray costs"]
+    more = "more" if milliseconds > 0 else "less"
+    return (
+        f"Beside {FOLDER}, two actors take {abs(milliseconds):.1f} ms of a processor {more} for "
+        "each photograph."
     )
 
 

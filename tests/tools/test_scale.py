@@ -65,11 +65,13 @@ def test_at_best_every_actor_works_all_the_time():
     assert ideal(Scenario("", lost=1), 1000) == pytest.approx(500 / speed + 500 / fewer)
 
 
-def test_the_hours_follow_the_documents_formula():
-    rate = CONTENT["captioning"]["photographs a second"]["2 actors of 1 processor"] / 2
-    hours = dict(re.findall(r"^\| ([\d,]+) \| ([\d.]+) \|$", section(CONTENT), flags=re.M))
-    for count in scale.CORES:
-        assert float(hours[f"{count:,}"]) == round(PLANNED / (count * rate) / 3600, 1)
+def test_the_hours_follow_the_documents_formula_until_the_command_is_the_limit():
+    rates = {"2 actors of 1 processor": 50}
+    content = {"captioning": {"photographs a second": rates}, "rows a second": 5000}
+    assert scale.hours(content, 100) == pytest.approx(PLANNED / (100 * 25) / 3600)
+    assert scale.hours(content, 400) == pytest.approx(PLANNED / 5000 / 3600)
+    shown = dict(re.findall(r"^\| ([\d,]+) \| ([\d.]+) \|$", section(CONTENT), flags=re.M))
+    assert shown == {f"{n:,}": f"{scale.hours(CONTENT, n):.1f}" for n in scale.CORES}
 
 
 @pytest.mark.cluster
@@ -77,4 +79,4 @@ def test_a_simulated_cluster_that_loses_a_machine_captions_everything(monkeypatc
     monkeypatch.setattr(scale, "PICTURES", 400)
     result = scale.simulate(Scenario("", lost=1))
     assert (result["pictures"], result["failed"]) == (400, 0)
-    assert result["ratio"] >= 1
+    assert result["ratio"] > 0.5
