@@ -41,6 +41,7 @@ def cluster(monkeypatch):
     """Two raylets with a processor each; the first one has the head."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for the processes that its machines start
     from ray.cluster_utils import Cluster
 
     # The agents of a dashboard are none of the command's business, and take a second each.
