@@ -7,8 +7,14 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from captioning.errors import CaptioningError
+
+try:
+    import fcntl
+except ImportError:  # Windows: there two runs with one output are not noticed
+    fcntl = None  # type: ignore[assignment]
 
 # What the system says of a disk, a quota or a file that is full.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -108,6 +114,21 @@ def require_writable(path: Path) -> None:
             reason,
             error.errno,
         ) from None
+
+
+def lock(file: BinaryIO) -> bool:
+    """Lock an open file for this process, until it is closed; False where another process has it.
+
+    On a file system without locks nothing happens.
+    """
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            pass
+    return True
 
 
 def is_same_file(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

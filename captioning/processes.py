@@ -328,6 +328,10 @@ def _is_there(pid: int) -> bool:
 
 
 def _is_loss(error: RuntimeError) -> bool:
+    """Whether an error says that another process has ended: by its text, for it has no class.
+
+    What is not implemented, by gloo for example, is a defect and keeps its traceback.
+    """
     return not isinstance(error, NotImplementedError) and bool(_LOST.search(str(error)))
 
 

@@ -20,7 +20,7 @@ from captioning.inference.threads import available_threads
 from tools.bench_commands import fill_with_small
 from tools.timing import Ratio
 
-FEW, MANY = 100, 500  # photographs
+FEW, MANY = 100, 400  # photographs
 ROUNDS = 3
 FOLDER = "the folder command"
 _ACTOR = "CaptionActor"  # in the title of a process that captions

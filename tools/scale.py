@@ -219,7 +219,7 @@ def _planned(content: Mapping[str, Any]) -> Iterator[str]:
     yield _table("| processors in all | hours |", lines)
     yield paragraph(
         f"By the formula above with {_rate(content):.1f} photographs a second for each actor of "
-        f"one processor like these, nothing slow and nothing lost, and no more than the "
+        "one processor like these, nothing slow and nothing lost, and no more than the "
         f"{content['rows a second']:,.0f} rows a second that the command took here. What your "
         "machines take, measure there."
     )

@@ -16,13 +16,8 @@ from typing import Any, BinaryIO, NamedTuple, Self
 from captioning.batch.folder import Stamp
 from captioning.batch.tables import as_table, caption_schema, selected
 from captioning.errors import CaptioningError, SettingError
-from captioning.files import require_writable, write_atomically
+from captioning.files import lock, require_writable, write_atomically
 from captioning.inference.export import RECORD_VERSION
-
-try:
-    import fcntl
-except ImportError:  # Windows: there two runs with one output are not noticed
-    fcntl = None  # type: ignore[assignment]
 
 MOST_ROWS = 20_000  # of a part: some megabytes
 MOST_SECONDS = 30.0  # what a killed run may lose
@@ -171,17 +166,12 @@ class CaptionParts:
     def _locked(self) -> BinaryIO:
         """The file that says that this process writes the folder."""
         file = open(self.folder / _LOCK, "ab")  # noqa: SIM115 (closed on exit)
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(file):
             file.close()
             raise PartsError(
                 f"{self.folder}: another run is writing this folder; wait for it, or name another "
                 "output"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
+            )
         return file
 
     def _read(self) -> None:

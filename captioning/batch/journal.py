@@ -14,13 +14,8 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from captioning.errors import CaptioningError
-from captioning.files import write_atomically
+from captioning.files import lock, write_atomically
 from captioning.inference.export import RECORD_VERSION, as_line
-
-try:
-    import fcntl
-except ImportError:  # Windows: there two runs with one output are not noticed
-    fcntl = None  # type: ignore[assignment]
 
 Record = dict[str, Any]
 
@@ -120,17 +115,12 @@ class Journal:
     def _open(self) -> BinaryIO:
         """Open the file to append to, for this process alone."""
         file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed on exit)
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(file):
             file.close()
             raise JournalError(
                 f"{self.path}: another run is writing this file; wait for it, or name another "
                 "output"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
+            )
         return file
 
     def _parse(self, line: bytes, number: int) -> Record:

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from captioning.data.splits import hashed_split
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.saved_network import load_plain
 from captioning.training.recipe import STAGES
+from tests.training.small import draw_photographs
 
 ROOT = Path(__file__).resolve().parents[2]
 SPIED = Path(__file__).with_name("spied.py")
@@ -49,15 +49,10 @@ def folder(tmp_path_factory, resnet):
     folder = tmp_path_factory.mktemp("processes")
     torch.save(quiet(resnet.state_dict()), folder / "resnet50.pth")
     (folder / "photos").mkdir()
-    noise, rows = np.random.default_rng(0), ["image,caption"]
-    missing = {"train": 13, "dev": 5}
-    for name in (f"{i}.png" for i in range(1000)):
-        if missing.get(hashed_split(name), 0):
-            missing[hashed_split(name)] -= 1
-            pixels = noise.integers(0, 256, (6, 9, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((90, 60)).save(folder / "photos" / name)
-            words = " fast" * (1 + int(name[0]) % 4)  # captions of several lengths
-            rows += [f"{name},A man rides horse {k} , {name[0]}{words} ." for k in range(2)]
+    rows = ["image,caption"]
+    for name in draw_photographs(folder / "photos", train=13, dev=5):
+        words = " fast" * (1 + int(name[0]) % 4)  # captions of several lengths
+        rows += [f"{name},A man rides horse {k} , {name[0]}{words} ." for k in range(2)]
     (folder / "captions.txt").write_text("\n".join(rows) + "\n")
     lines = (f"A dog number {k} runs{' fast' * (k % 5)} .\n" for k in range(13))
     (folder / "text.txt").write_text("".join(lines))

@@ -18,9 +18,9 @@ import pytest
 import torch
 from PIL import Image
 
-from captioning.data.splits import hashed_split
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.saved_network import load_plain
+from tests.training.small import draw_photographs
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("RESUME_KILLS", "8"))
@@ -46,14 +46,9 @@ def folder(tmp_path_factory, resnet):
     folder = tmp_path_factory.mktemp("resume")
     torch.save(resnet.state_dict(), folder / "resnet50.pth")
     (folder / "photos").mkdir()
-    noise, rows = np.random.default_rng(0), ["image,caption"]
-    missing = {"train": 7, "dev": 3}
-    for name in (f"{i}.png" for i in range(1000)):
-        if missing.get(hashed_split(name), 0):
-            missing[hashed_split(name)] -= 1
-            pixels = noise.integers(0, 256, (6, 9, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((90, 60)).save(folder / "photos" / name)
-            rows += [f"{name},A man rides horse {k} , {name[0]} fast ." for k in range(2)]
+    rows = ["image,caption"]
+    for name in draw_photographs(folder / "photos", train=7, dev=3):
+        rows += [f"{name},A man rides horse {k} , {name[0]} fast ." for k in range(2)]
     (folder / "captions.txt").write_text("\n".join(rows) + "\n")
     (folder / "text.txt").write_text("".join(f"A dog number {k} runs .\n" for k in range(7)))
     yield folder
