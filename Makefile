@@ -76,7 +76,7 @@ walkthrough: .venv/.tests-ready
 photographs: .venv/.tests-ready
 	$(BIN)/python -m tools.photographs
 
-# Five hundred photographs through the running app: the time for each, and the server's memory.
+# Everything that could break it, tried many times, for the table of SECURITY.md. Takes hours.
 soak: .venv/.tests-ready
 	$(BIN)/python -m tools.soak
 

@@ -1,70 +1,115 @@
-"""Time and memory of the running app over many uploads: make soak
+"""Everything that could break the captioner, tried many times: make soak
 
-Uploads many photographs, one after the other, in a real browser, and prints how long each takes
-from upload to caption, how long the captioner alone takes, and the server's memory.
+python -m tools.soak                all parts, one after the other
+python -m tools.soak images app     some of them; the figures of the others stay
+
+What was tried, how often, and what was lost go to docs/soak.json, and from there into the table of
+SECURITY.md. The exit status is 1 where anything did harm.
 """
 
-import io
-import statistics
-import time
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image
+from captioning.files import write_text
+from tools.attacks import one_visitor
+from tools.attacks.outcome import Outcome
+from tools.marks import with_part
+from tools.timing import processor
 
-from captioning.app.examples import examples
-from captioning.inference.captioner import Captioner
-from tools.browser import chromium, open_app, serving, upload
+ROOT = Path(__file__).resolve().parents[1]
+RESULT, DOCUMENT = ROOT / "docs" / "soak.json", ROOT / "SECURITY.md"
 
-PHOTOGRAPHS = 500
-
-
-def photograph(seed: int) -> bytes:
-    """A random crop of an example photograph, as a JPEG."""
-    rng = np.random.default_rng(seed)
-    with Image.open(examples()[seed % 4].path) as image:
-        left, top = (int(rng.integers(0, side - 224)) for side in image.size)
-        crop = image.convert("RGB").crop((left, top, left + 224, top + 224))
-    file = io.BytesIO()
-    crop.save(file, "JPEG")
-    return file.getvalue()
+# Each takes an empty folder to work in.
+PARTS: Mapping[str, Callable[[Path], Iterator[Outcome]]] = {
+    "one visitor": one_visitor.attacks,
+}
 
 
-def megabytes(pid: int) -> float:
-    """The resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024
+def run(name: str) -> dict[str, Any]:
+    """Run one part, and print each outcome as it comes."""
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix=f"soak-{name}-") as folder:
+        for outcome in PARTS[name](Path(folder)):
+            outcomes.append(asdict(outcome))
+            print(line(outcomes[-1]), flush=True)
+            for harm in outcome.harm:
+                print(f"    {harm}", flush=True)
+    return {
+        "date": date.today().isoformat(),
+        "processor": processor(),
+        "threads": os.cpu_count(),
+        "python": platform.python_version(),
+        "outcomes": outcomes,
+    }
 
 
-def main() -> None:
-    """Upload, wait, measure."""
-    captioner = Captioner.load()
-    captioner_seconds, upload_seconds = [], []
-    with serving() as (address, process), chromium() as browser:
-        page = open_app(browser, address)
-        for seed in range(PHOTOGRAPHS):
-            content, name = photograph(seed), f"photo{seed}.jpg"
-            started = time.perf_counter()
-            captioner(content)
-            captioner_seconds.append(time.perf_counter() - started)
-            started = time.perf_counter()
-            upload(page, {"name": name, "mimeType": "image/jpeg", "buffer": content})
-            page.locator("h2").first.wait_for()  # the caption
-            upload_seconds.append(time.perf_counter() - started)
-            page.locator(f"code:has-text('{name}')").wait_for()  # the end of the page
-            page.get_by_role("button", name=f"Remove {name}").click()
-            page.locator(f"code:has-text('{name}')").wait_for(state="detached")
-            if seed + 1 in (50, 100, 200, 300, 400, 500):
-                upload_median = statistics.median(upload_seconds)
-                captioner_median = statistics.median(captioner_seconds)
-                print(
-                    f"{seed + 1} photographs: upload to caption {upload_median:.2f} s, "
-                    f"the captioner alone {captioner_median:.2f} s (medians); "
-                    f"server {megabytes(process.pid):.0f} MB",
-                    flush=True,
-                )
+def line(outcome: Mapping[str, Any]) -> str:
+    """An outcome as a line of the terminal."""
+    tried, harm = outcome["tried"], len(outcome["harm"])
+    return f"{outcome['what']}: tried {tried}, harm {harm}{extra(outcome)}"
+
+
+def extra(outcome: Mapping[str, Any]) -> str:
+    """The slowest attempt, the memory and the other counts, where there are any."""
+    parts = [f"{name} {count:g}" for name, count in outcome["notes"].items()]
+    if outcome["slowest"] is not None:
+        parts.append(f"slowest {outcome['slowest']:.1f} s")
+    if outcome["memory"] is not None:
+        parts.append(f"memory {outcome['memory'] / 1e6:.0f} MB")
+    return "".join(f", {part}" for part in parts)
+
+
+def section(content: Mapping[str, Any]) -> str:
+    """The table of SECURITY.md."""
+    rows = ["| part | what was tried | times | did harm | slowest | memory | besides |"]
+    rows.append("|---|---|---|---|---|---|---|")
+    for part, result in content.items():
+        for outcome in result["outcomes"]:
+            rows.append(_row(part, outcome))
+    return "\n".join(rows)
+
+
+def _row(part: str, outcome: Mapping[str, Any]) -> str:
+    slowest, memory = outcome["slowest"], outcome["memory"]
+    cells = [
+        part,
+        outcome["what"],
+        f"{outcome['tried']:,}",
+        str(len(outcome["harm"])),
+        "" if slowest is None else f"{slowest:.1f} s",
+        "" if memory is None else f"{memory / 1e6:.0f} MB",
+        ", ".join(f"{name} {count:,g}" for name, count in outcome["notes"].items()),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tools.soak", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)} (default: all)")
+    chosen = parser.parse_args(arguments).parts or list(PARTS)
+    if unknown := [name for name in chosen if name not in PARTS]:
+        parser.error(f"there is no part {unknown[0]}; the parts are {', '.join(PARTS)}")
+    content = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    for name in chosen:
+        print(name, flush=True)
+        content[name] = run(name)
+        write_text(RESULT, json.dumps(content, indent=2) + "\n")
+        document = DOCUMENT.read_text(encoding="utf-8")
+        write_text(DOCUMENT, with_part(document, "soak", section(content)))
+    harm = sum(len(outcome["harm"]) for name in chosen for outcome in content[name]["outcomes"])
+    print(f"did harm: {harm}" if harm else "nothing did harm")
+    return 1 if harm else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Attacks on the captioner, for tests in a small number and for make soak as a whole."""
