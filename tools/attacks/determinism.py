@@ -66,7 +66,8 @@ def narrowest_gap(
     gap = float("inf")
 
     def score(line: _Line) -> float:
-        return line.total / line.length**config.length_penalty
+        value: float = line.total / line.length**config.length_penalty
+        return value
 
     for position in range(config.max_words + 1):
         count = config.beam + len(tokens.never) + position + 3
