@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from packaging.markers import Marker
+from packaging.utils import canonicalize_name
 
 from captioning.errors import CaptioningError
 from tools.bom import interpreter, packages
-from tools.holes import Hole, holes, holes_in
+from tools.holes import Hole, holes, holes_in, looked_at
 from tools.lowest import constraints
 
 OURS = "captioning"  # not on PyPI
@@ -30,7 +31,7 @@ OURS = "captioning"  # not on PyPI
 class Findings:
     """What came of a question: holes that count, those explained, packages that nobody knew."""
 
-    packages: int = 0
+    packages: int = 0  # that were asked for, or of the list those that it knows
     open: list[str] = field(default_factory=list)
     explained: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
@@ -42,8 +43,8 @@ class Findings:
 
 
 def by_hand(versions: Mapping[str, str]) -> Findings:
-    """What the list that people keep says of these packages."""
-    found = Findings(len(versions))
+    """What the list that people keep says of these packages, of which it knows the direct ones."""
+    found = Findings(len(looked_at() & {canonicalize_name(package) for package in versions}))
     for package, version in versions.items():
         for hole in holes_in(package, version):
             text = f"{package} {version}: {' '.join(hole.ids)}: {hole.what}. {hole.why}"

@@ -1,7 +1,7 @@
 """The known holes of what is required, as people reviewed them: tools/holes.json
 
 The file says of each hole which versions have it, whether it reaches us, why, and where that is
-written. make audit and the tests read it.
+written, and of which packages a search found none. make audit and the tests read it.
 """
 
 import json
@@ -69,6 +69,11 @@ def _content() -> dict[str, Any]:
 def reviewed() -> str:
     """The day of the last review."""
     return str(_content()["reviewed"])
+
+
+def looked_at() -> set[str]:
+    """The packages that were reviewed."""
+    return {hole.package for hole in holes()} | set(_content()["none_found"])
 
 
 def holes() -> list[Hole]:

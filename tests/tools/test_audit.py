@@ -20,8 +20,8 @@ def package(name, *vulns):
 
 
 def test_a_hole_counts_unless_it_is_explained():
-    found = by_hand({"pillow": "12.2.0", "torch": "2.10.0", "Pillow_Heif": "1.8.1", "numpy": "2.0"})
-    assert found.packages == 4
+    found = by_hand({"pillow": "12.2.0", "torch": "2.10.0", "Pillow_Heif": "1.8.1", "anyio": "4.0"})
+    assert found.packages == 3  # nobody has looked at the fourth
     assert {text.split(":")[0] for text in found.open} == {"pillow 12.2.0"}
     assert {text.split()[0] for text in found.explained} >= {"torch", "Pillow_Heif"}
 

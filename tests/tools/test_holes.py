@@ -6,7 +6,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from tools.holes import FILE, Hole, decoders, holes, holes_in
+from tools.holes import FILE, Hole, decoders, holes, holes_in, looked_at
 from tools.lowest import PYPROJECT, lowest
 
 PROJECT = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
@@ -26,6 +26,13 @@ def version_of(requirement):
 def test_no_requirement_admits_a_version_with_a_hole_that_reaches_us(text):
     found = holes_in(Requirement(text).name, version_of(text))
     assert [hole for hole in found if not hole.explained] == []
+
+
+def test_whatever_runs_was_reviewed():
+    extras = PROJECT["optional-dependencies"]
+    parts = (extras[name] for name in extras if name not in ("dev", "meteor"))
+    texts = {text for part in (PROJECT["dependencies"], *parts) for text in part}
+    assert {Requirement(text).name for text in texts} - {PROJECT["name"]} <= looked_at()
 
 
 def test_the_versions_before_are_not_admitted():
