@@ -4,10 +4,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # The environment that captions and serves, without PyTorch: a tenth of the other's size.
 LIGHT := .venv-light/bin
+# The lowest versions that pyproject.toml allows, and another Python.
+LOWEST := .venv-lowest/bin
+OTHER := .venv-$(notdir $(PYTHON))
 IMAGE ?=
 
-.PHONY: app test test-cluster test-light test-install caption named train results bench sizes scale tour \
-	walkthrough photographs soak clean .venv .venv-light
+.PHONY: app test test-cluster test-light test-lowest test-python test-install audit bom caption named \
+	train results bench sizes scale tour walkthrough photographs soak clean .venv .venv-light
 
 app: .venv-light
 	$(LIGHT)/python -m streamlit run streamlit_app.py
@@ -26,11 +29,27 @@ test-cluster: .venv/.tests-ready
 test-light: .venv/.tests-ready .venv-light
 	$(BIN)/python -m pytest tests/check_light.py
 
+# The tests with the lowest versions that pyproject.toml allows.
+test-lowest: .venv-lowest/.ready
+	$(LOWEST)/python -m pytest
+
+# The tests with another Python: make test-python PYTHON=python3.13
+test-python: $(OTHER)/.ready
+	$(OTHER)/bin/python -m pytest
+
 # Builds the wheel, installs it into a fresh environment, and uses its commands from another folder.
 # That environment borrows the packages of .venv: a second copy would take five gigabytes and two
 # minutes. That pyproject.toml names all of them is therefore checked by tests/test_install.py.
 test-install: .venv/.tests-ready
 	$(BIN)/python -m pytest -o tmp_path_retention_policy=failed tests/check_install.py
+
+# Known holes of what is installed, and of the lowest versions that are allowed.
+audit: .venv/.tests-ready .venv-light
+	$(BIN)/python -m tools.audit .venv .venv-light
+
+# The bill of materials of .venv, and the table of docs/dependencies.md.
+bom: .venv/.tests-ready
+	$(BIN)/python -m tools.bom
 
 caption: named .venv-light
 	@$(LIGHT)/python -m captioning "$$PHOTOGRAPH"
@@ -81,7 +100,7 @@ soak: .venv/.tests-ready
 	$(BIN)/python -m tools.soak
 
 clean:
-	rm -rf .venv .venv-light build cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-light .venv-lowest .venv-python* build cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Each mark is made last, so that an environment that was interrupted is built again.
 .venv: .venv/.ready
@@ -102,4 +121,18 @@ clean:
 	@echo "setting up .venv-light (a minute and 700 MB, once)"
 	$(PYTHON) -m venv .venv-light
 	$(LIGHT)/python -m pip install --quiet -e '.[app,score]'
+	@touch $@
+
+.venv-lowest/.ready: pyproject.toml
+	@echo "setting up .venv-lowest (a few minutes and some gigabytes, once)"
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m tools.lowest > .venv-lowest/constraints.txt
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt \
+		-e '.[app,openvino,train,parquet,ray,heic,meteor,dev]'
+	@touch $@
+
+$(OTHER)/.ready: requirements.txt pyproject.toml
+	@echo "setting up $(OTHER) (a few minutes and some gigabytes, once)"
+	$(PYTHON) -m venv $(OTHER)
+	$(OTHER)/bin/python -m pip install --quiet -r requirements.txt -e '.[dev]'
 	@touch $@

@@ -24,7 +24,10 @@ FULL = (
         "tour",
     ),
     "walkthrough",
+    "bom",
 )
+# What tests with other versions, each in an environment of its own; PYTHON is python3 here.
+OTHERS = {"test-lowest": ".venv-lowest", "test-python": ".venv-python3"}
 
 
 @pytest.fixture
@@ -88,15 +91,40 @@ def test_what_trains_and_tests_sets_up_the_full_environment_alone(target):
     assert commands[-1].startswith(".venv/bin/python ")
 
 
+@pytest.mark.parametrize("target", OTHERS)
+def test_other_versions_are_tested_in_an_environment_of_their_own(target):
+    commands = plan(target)
+    assert [word for word in commands if " -m venv " in word] == [
+        f"python3 -m venv {OTHERS[target]}"
+    ]
+    assert commands[-2:] == [
+        f"touch {OTHERS[target]}/.ready",
+        f"{OTHERS[target]}/bin/python -m pytest",
+    ]
+
+
+def test_the_lowest_versions_are_told_to_pip():
+    install = " ".join(plan("test-lowest"))
+    assert ".venv-lowest/bin/python -m tools.lowest > .venv-lowest/constraints.txt" in install
+    assert "install --quiet -c .venv-lowest/constraints.txt" in install
+
+
+def test_both_environments_are_audited():
+    commands = plan("audit")
+    assert {"python3 -m venv .venv", "python3 -m venv .venv-light"} <= set(commands)
+    assert commands[-1] == ".venv/bin/python -m tools.audit .venv .venv-light"
+
+
 def test_the_light_environment_is_tested_by_the_full_one():
     commands = plan("test-light")
     assert {"python3 -m venv .venv", "python3 -m venv .venv-light"} <= set(commands)
     assert commands[-1] == ".venv/bin/python -m pytest tests/check_light.py"
 
 
-@pytest.mark.parametrize("target", [*LIGHT, *FULL, "test-light"])
+@pytest.mark.parametrize("target", [*LIGHT, *FULL, *OTHERS, "test-light"])
 def test_an_environment_is_marked_last_and_then_kept(target):
     marks = [".venv/.ready", ".venv/.tests-ready", ".venv-light/.ready"]
+    marks += [f"{environment}/.ready" for environment in OTHERS.values()]
     commands = plan(target)
     for mark in marks:
         environment = mark.partition("/")[0]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.files import write_text
-from tools.attacks import determinism, one_visitor
+from tools.attacks import dependencies, determinism, one_visitor
 from tools.attacks.outcome import Outcome
 from tools.marks import with_part
 from tools.timing import processor
@@ -32,6 +32,7 @@ RESULT, DOCUMENT = ROOT / "docs" / "soak.json", ROOT / "SECURITY.md"
 PARTS: Mapping[str, Callable[[Path], Iterator[Outcome]]] = {
     "determinism": determinism.attacks,
     "one visitor": one_visitor.attacks,
+    "dependencies": dependencies.attacks,
 }
 
 
