@@ -89,10 +89,13 @@ def labels(figure):
 
 def shaded(figure):
     """The shaded spans of every panel, as (left, right)."""
-    return [
-        [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
-        for axes in figure.axes
-    ]
+    return [[span(patch) for patch in axes.patches] for axes in figure.axes]
+
+
+def span(patch):
+    """The left and the right of a patch, which is a polygon before Matplotlib 3.9."""
+    box = patch.get_path().transformed(patch.get_patch_transform()).get_extents()
+    return box.x0, box.x1
 
 
 def test_the_curves_of_one_epoch(tmp_path):
