@@ -5,6 +5,7 @@ from dataclasses import replace
 from captioning import processes
 from captioning.data.data_sets import DataSets
 from captioning.errors import SettingError
+from captioning.files import remove_leftovers
 from captioning.inference.torch_engine import resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.saved_network import save_checkpoint
@@ -40,7 +41,8 @@ def train(flags: TrainingFlags, recipe: Recipe) -> None:
                 "with a single photograph to choose the best epoch with, CIDEr-D is always 0, for "
                 "it weighs words by how few photographs have them; the loss decides"
             )
-        _run_stages(flags, recipe, data)
+        with RunFiles(flags.run_name).alone():
+            _run_stages(flags, recipe, data)
 
 
 def _require_shares(flags: TrainingFlags, recipe: Recipe) -> None:
@@ -58,6 +60,8 @@ def _run_stages(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> None:
     files = RunFiles(flags.run_name)
     if processes.is_first():
         files.remove_leftovers()
+        if flags.install:
+            remove_leftovers(SHIPPED_MODEL, abandoned=True)
     with processes.first_alone():  # which may download the encoder's weights
         checkpoint = replace(starting_point(flags, recipe, data), novelty=None)
     # The result of an earlier stage competes with what is made from it.
