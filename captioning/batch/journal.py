@@ -95,7 +95,7 @@ class Journal:
             self._sync()
 
     def compact(self) -> None:
-        """Rewrite the file with the last record of each picture, in the order of the first ones."""
+        """Rewrite the file with the last record of each picture alone, in their order."""
         last = {record["file"]: number for number, record in enumerate(self.records())}
         kept = set(last.values())
 

@@ -124,7 +124,7 @@ def _mark(path: Path, features: NDArray[np.float16]) -> int:
 
     So neither a disk's errors nor the rows of a file that was renamed pass for features.
     """
-    return zlib.crc32(np.ascontiguousarray(features), zlib.crc32(path.stem.encode())) % 65535 + 1
+    return zlib.crc32(features.tobytes(), zlib.crc32(path.stem.encode())) % 65535 + 1
 
 
 def _row_type(shape: tuple[int, ...]) -> np.dtype[np.void]:

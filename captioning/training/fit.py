@@ -180,7 +180,7 @@ class _Loop:
     def _last_step(self) -> tuple[int, float]:
         """The number of the last step of the stage, and the learning rate of the next."""
         schedule = self.optimization.schedule
-        return schedule.last_epoch, schedule.get_last_lr()[0]
+        return schedule.last_epoch, float(schedule.get_last_lr()[0])
 
 
 def _record_step(

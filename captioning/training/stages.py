@@ -46,15 +46,15 @@ class Stage:
         data: DataSets,
         recipe: Recipe,
         flags: TrainingFlags,
+        unchanged: Unchanged,
     ) -> None:
         self.name, self.start, self.sets = name, start, data
-        self.recipe, self.flags = recipe, flags
+        self.recipe, self.flags, self.unchanged = recipe, flags, unchanged
         self.config = resolve_precision(recipe.stages[name], flags.device)
         self.files = RunFiles(flags.run_name)
         self.network = build_network(start).to(flags.device)
         self.data = StageData(start, data, self.config, flags)
         self.others: dict[str, Mapping[str, float]] = {}  # the last epoch's figures by name
-        self.unchanged = Unchanged(p.path for p in (*data.train, *data.dev))
 
     def run(self) -> Checkpoint:
         """Train, and return the best checkpoint."""
@@ -105,7 +105,7 @@ class Stage:
     ) -> Mapping[str, float]:
         """The figures of a network on photographs, captioned in the default manner.
 
-        Raises DataError where a photograph is another one than when the stage began.
+        Raises DataError where a photograph is another one than when the training began.
         """
         self.unchanged.require()
         return evaluate(

@@ -5,7 +5,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,16 +42,30 @@ class Killer:
     kills: int = 0
     writes: int = 0  # of the kills, those in the middle of a write
 
-    def kill(self, process: "subprocess.Popen[str]", is_writing: Callable[[], bool]) -> bool:
-        """Whether the process was ended; False where it had come to its own end before."""
+    def kill(self, process: "subprocess.Popen[str]", *folders: Path) -> bool:
+        """Whether the process was ended; False where it had come to its own end before.
+
+        It is writing where there is a temporary file of its own in one of the folders.
+        """
         in_a_write = self.generator.random() < 0.5
         until = time.monotonic() + self.generator.uniform(self.longest / 18, self.longest)
         while process.poll() is None:
-            if time.monotonic() > until and (not in_a_write or is_writing()):
+            late = time.monotonic() > until
+            if late and (not in_a_write or is_writing(process.pid, folders)):
                 process.send_signal(self.generator.choice(self.signals))
                 process.wait(120)
                 self.kills += 1
-                self.writes += is_writing()
+                self.writes += is_writing(process.pid, folders)
                 return True
             time.sleep(LOOKS)
         return False
+
+
+def is_writing(process: int, folders: Iterable[Path]) -> bool:
+    """Whether a process has a temporary file in one of the folders, which has its number."""
+    return any(
+        entry.name.startswith(".") and entry.name.endswith(f".{process}")
+        for folder in folders
+        if folder.is_dir()
+        for entry in os.scandir(folder)
+    )

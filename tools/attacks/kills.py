@@ -7,7 +7,7 @@ import json
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from captioning.network.checkpoint import Checkpoint
@@ -68,7 +68,7 @@ def kill_training(training: SmallTraining, killer: Killer, most: int) -> None:
     until = killer.kills + most
     while killer.kills < until:
         process = training.start("--name", "killed", "--resume", "--save-every", "0")
-        if not killer.kill(process, lambda: training.is_writing("killed")):
+        if not killer.kill(process, training.folder / "runs" / "killed"):
             assert process.returncode == 0, training.log()[-600:]
             break
         training.require_whole("killed")
@@ -91,7 +91,7 @@ def installations(training: SmallTraining, kills: int) -> Outcome:
     while killer.kills < kills:
         with outcome.attempt(f"kill {killer.kills}"):
             process = training.start(*blend)
-            killer.kill(process, lambda: any(model.parent.glob(".*")))
+            killer.kill(process, model.parent)
             assert model.read_bytes() in (old, new), "the model is neither the old nor the new one"
             Checkpoint.load(model)
             if model.read_bytes() == new:
@@ -123,7 +123,7 @@ def scorings(training: SmallTraining, kills: int) -> Outcome:
     while killer.kills < kills:
         with outcome.attempt(f"kill {killer.kills}"):
             process = start(command, training.folder)
-            killer.kill(process, lambda: any(path for p in places for path in p.glob(".*")))
+            killer.kill(process, *places)
             assert model.read_bytes() == before, "the model is another one"
             for path in (*places[1].glob("[!.]*.json"), *folder.glob("[!.]*.json")):
                 json.loads(path.read_text())
@@ -151,32 +151,33 @@ def folders(what: str, folder: Path, killer: Killer, most: int) -> Outcome:
     share = -(-most // len(modes))
     for number, mode in enumerate(modes):
         until = min(most, (number + 1) * share)
+        small = SmallFolder(_made(folder / mode), mode)
+        expected = small.finish("alone")
         while killer.kills < until and not outcome.harm:
-            place = _made(folder / "folders")
             with outcome.attempt(f"{mode} killed again and again"):
-                kill_folder(SmallFolder(place, mode), killer, until - killer.kills)
+                kill_folder(small, expected, killer, until - killer.kills)
             outcome.note("runs compared")
-            shutil.rmtree(place)
+        shutil.rmtree(small.folder)
     outcome.tried, outcome.slowest = killer.kills, None
     outcome.note("in the middle of a write", killer.writes)
     return outcome
 
 
-def kill_folder(small: SmallFolder, killer: Killer, most: int) -> None:
+def kill_folder(small: SmallFolder, expected: Mapping[str, str], killer: Killer, most: int) -> None:
     """Kill one run of the folder command again and again, and let it end.
 
     Raises AssertionError where a file is not whole after a kill, or where the run ends with other
-    files than one left alone.
+    files than those ``expected``: the digests that a run left alone has, by their names.
     """
     until = killer.kills + most
-    expected = small.finish("alone")
     while killer.kills < until:
         process = small.start("killed")
-        if not killer.kill(process, lambda: small.is_writing("killed")):
+        if not killer.kill(process, *small.places("killed")):
             assert process.returncode == 0, small.log()[-600:]
             break
         small.require_whole("killed")
     actual = small.finish("killed")
     different = [name for name in {**expected, **actual} if expected.get(name) != actual.get(name)]
     assert not different, f"other files than those of a run left alone: {sorted(different)}"
-    assert not small.orphans(), "exiftool was left running"
+    assert not small.orphans(), "a process was left running"
+    shutil.rmtree(small.folder / "killed")

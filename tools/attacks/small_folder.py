@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,27 @@ class SmallFolder:
             draw(self.originals / f"{seed:02}.jpg", seed)
         self._metadata = self.metadata(self.originals)
 
-    def start(self, name: str, **environment: str) -> "subprocess.Popen[str]":
-        """Start the command on a copy of the photographs, which is made for the first run."""
+    def start(
+        self, name: str, photos: Path | None = None, **environment: str
+    ) -> "subprocess.Popen[str]":
+        """Start the command on a copy of the photographs, which is made for the first run.
+
+        ``photos`` are copied, the originals by default.
+        """
         place = self.folder / name
         if not place.exists():
-            shutil.copytree(self.originals, place / "photos")
+            shutil.copytree(photos or self.originals, place / "photos")
             (place / "tmp").mkdir()
         command = [sys.executable, "-m", "captioning", "photos", "--output", f"out{self.suffix}"]
         environment = {"TMPDIR": str(place / "tmp")} | environment
         return start([*command, *self.flags, "--model", str(self.model)], place, **environment)
 
-    def finish(self, name: str) -> dict[str, str]:
-        """Run the command to its end; the digests of all files that it leaves, by their names."""
+    def finish(self, name: str, is_ordered: bool = True) -> dict[str, str]:
+        """Run the command to its end; the digests of all files that it leaves, by their names.
+
+        The lines of its files count in any order unless ``is_ordered``: what is tried again comes
+        last.
+        """
         place = self.folder / name
         status = self.start(name).wait(300)
         assert status == 0, f"a run ended with {status}: {self.log(name)[-600:]}"
@@ -79,7 +89,7 @@ class SmallFolder:
         files = [p for p in place.rglob("*") if p.is_file() and p.name != "log.txt"]
         kept = [path for path in files if "tmp" not in path.relative_to(place).parts]
         return {
-            str(path.relative_to(place)): hashlib.sha256(path.read_bytes()).hexdigest()
+            str(path.relative_to(place)): hashlib.sha256(content(path, is_ordered)).hexdigest()
             for path in kept
         }
 
@@ -87,15 +97,9 @@ class SmallFolder:
         """What the runs on a copy have printed."""
         return (self.folder / name / "log.txt").read_text()
 
-    def is_writing(self, name: str) -> bool:
-        """Whether a file is being written at this moment."""
-        place = self.folder / name
-        return any(
-            entry.name.startswith(".")
-            for folder in (place, place / "photos")
-            if folder.exists()
-            for entry in os.scandir(folder)
-        )
+    def places(self, name: str) -> tuple[Path, Path]:
+        """Where the command writes."""
+        return self.folder / name, self.folder / name / "photos"
 
     def require_whole(self, name: str) -> None:
         """Check every file with a final name by another program, and that photographs are as ever.
@@ -127,6 +131,19 @@ class SmallFolder:
             names = READERS[self.suffix](path)
         assert sorted(names) == sorted(os.listdir(self.originals)), f"in the result: {names}"
 
+    def require_lines(self, name: str) -> None:
+        """Check that the file of JSON lines is whole and has no photograph twice."""
+        names = [json.loads(line)["file"] for line in self._lines(name)]
+        assert len(set(names)) == len(names), f"in the result: {names}"
+
+    def captions(self, name: str) -> dict[str, str]:
+        """The captions in the file of JSON lines, by photographs."""
+        records = [json.loads(line) for line in self._lines(name)]
+        return {one["file"]: one["caption"] for one in records if not one.get("error")}
+
+    def _lines(self, name: str) -> list[str]:
+        return (self.folder / name / "out.jsonl").read_text().splitlines()
+
     def metadata(self, folder: Path) -> dict[str, dict[str, Any]]:
         """All metadata of the photographs but the caption's own, as exiftool reads them."""
         if self.mode != "embed":
@@ -142,7 +159,13 @@ class SmallFolder:
         }
 
     def orphans(self) -> list[int]:
-        """The processes that work in this folder still, after all runs have ended."""
+        """The processes that work in this folder still, some time after all runs have ended."""
+        until = time.monotonic() + 10
+        while (found := self._working()) and time.monotonic() < until:
+            time.sleep(0.1)
+        return found
+
+    def _working(self) -> list[int]:
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -152,6 +175,13 @@ class SmallFolder:
             if where.startswith(str(self.folder)):
                 found.append(int(process.name))
         return found
+
+
+def content(path: Path, is_ordered: bool) -> bytes:
+    """What is in a file, the lines of text sorted unless they are ordered."""
+    if is_ordered or path.suffix not in (".csv", ".jsonl", ".journal"):
+        return path.read_bytes()
+    return b"".join(sorted(path.read_bytes().splitlines(keepends=True)))
 
 
 def pixels(path: Path) -> bytes:

@@ -94,10 +94,6 @@ class SmallTraining:
         """What all runs have printed."""
         return (self.folder / "log.txt").read_text()
 
-    def is_writing(self, name: str) -> bool:
-        """Whether a file of the run is being written at this moment."""
-        return any((self.folder / "runs" / name).glob(".*.pth.*"))
-
     def require_whole(self, name: str) -> None:
         """Check that every file with a final name can be read by another program than ours.
 
