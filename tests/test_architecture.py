@@ -31,7 +31,11 @@ FOREIGN = {
     "onnxruntime": ("captioning.inference.onnx_runtime",),
     "openvino": ("captioning.inference.openvino_runtime",),
     "pyarrow": (
-        *("captioning.batch.caption_parts", "captioning.batch.cluster_actor"),
+        *(
+            "captioning.batch.caption_parts",
+            "captioning.batch.cluster_actor",
+            "tools.attacks.small_folder",
+        ),
         *("captioning.batch.cluster_run", "captioning.batch.parquet_sources"),
         *("captioning.batch.stores", "captioning.batch.tables"),
     ),

@@ -93,15 +93,23 @@ def failing_trainings(training: SmallTraining, library: Path, most: int) -> Outc
             environment = fault.environment(library, training.folder)
             status = training.start(*name, **environment).wait(300)
             assert status in (0, 1), f"status {status}: {log.said()[-500:]}"
+            training.require_whole("failing")
             if status:
                 require_sentence(log.said(), "main.py: ")
                 outcome.note("stopped with a sentence")
-            training.require_whole("failing")
+            else:
+                end_failing(training)
+                outcome.note("trainings compared")
     with outcome.attempt("the end"):
-        training.finish("--name", "failing", "--resume")
-        training.require_same("failing", "uninterrupted")
-    training.forget("failing")
+        end_failing(training)
     return outcome
+
+
+def end_failing(training: SmallTraining) -> None:
+    """Check that a training which failed before ends as an uninterrupted one."""
+    training.finish("--name", "failing", "--resume")
+    training.require_same("failing", "uninterrupted")
+    training.forget("failing")
 
 
 def read_only_runs(training: SmallTraining, library: Path) -> Outcome:
