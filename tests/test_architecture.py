@@ -31,13 +31,10 @@ FOREIGN = {
     "onnxruntime": ("captioning.inference.onnx_runtime",),
     "openvino": ("captioning.inference.openvino_runtime",),
     "pyarrow": (
-        *(
-            "captioning.batch.caption_parts",
-            "captioning.batch.cluster_actor",
-            "tools.attacks.small_folder",
-        ),
+        *("captioning.batch.caption_parts", "captioning.batch.cluster_actor"),
         *("captioning.batch.cluster_run", "captioning.batch.parquet_sources"),
         *("captioning.batch.stores", "captioning.batch.tables"),
+        "tools.attacks.small_folder",
     ),
     "ray": ("captioning.batch.cluster", "tools.scale"),
     "torchvision": (

@@ -167,7 +167,11 @@ def _threads() -> int:
 
 def _key(path: Path) -> bytes:
     """What tells a photograph from others: its path, and its size, for the file may change."""
-    content = repr((str(path.resolve()), path.stat().st_size))
+    try:
+        size = path.stat().st_size
+    except OSError:  # what is wrong with it is said when it is read
+        size = -1
+    content = repr((str(path.resolve()), size))
     return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:32].encode()
 
 
