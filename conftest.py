@@ -14,6 +14,7 @@ EXPLAINED = (
     "Java is not here",
     "a small disk needs the right to mount one",
     "a device needs the right to make one",
+    "a disk that fails needs a C compiler",
     "there is no GPU here",
     "there is a GPU here",
 )

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -16,8 +16,9 @@ try:
 except ImportError:  # Windows: there two runs with one output are not noticed
     fcntl = None  # type: ignore[assignment]
 
-# What the system says of a disk, a quota or a file that is full.
+# What the system says of a disk, a quota or a file that is full, and of a disk that has failed.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FAILED = frozenset({errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE})
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -48,21 +49,23 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     system may keep the new name and lose the content (ext4(5), "auto_da_alloc").
 
     A symbolic link stays, and the file that it leads to is replaced. Raises WriteError, and leaves
-    what was there as it was, where the disk is full, or where the path leads to anything but an
-    ordinary file: a device, a named pipe, a folder.
+    what was there as it was, where the disk is full, fails or is read-only, or where the path leads
+    to anything but an ordinary file: a device, a named pipe, a folder.
     """
     path = _destination(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
-    try:
-        with disk_errors(path):
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
             write(temporary)
             _sync(temporary)
-        temporary.replace(path)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):  # of a disk that has failed; what is wrong is known already
+                temporary.unlink(missing_ok=True)
+            raise
         with suppress(OSError):  # some file systems cannot sync a folder
             _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,19 +77,21 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Within it a full disk while ``path`` is written is a WriteError that names it."""
+    """Within it a disk that is full or fails while ``path`` is written is a WriteError."""
     try:
         yield
     except WriteError:
         raise
     except OSError as error:
         # NumPy reports a write that came to nothing without the system's number.
-        if error.errno not in _FULL and not (error.errno is None and "written" in str(error)):
+        is_full = error.errno in _FULL or (error.errno is None and "written" in str(error))
+        if not is_full and error.errno not in _FAILED:
             raise
         reason = error.strerror or "the disk is full"
+        remedy = "make room" if is_full else "see to the disk"
         raise WriteError(
             f"{path}: it could not be written ({reason}), and what was there before is as it was; "
-            "make room, then try again",
+            f"{remedy}, then try again",
             reason,
             error.errno,
         ) from error
@@ -116,8 +121,8 @@ def require_writable(path: Path) -> None:
         ) from None
 
 
-def lock(file: BinaryIO) -> bool:
-    """Lock an open file for this process, until it is closed; False where another process has it.
+def lock(file: BinaryIO | int) -> bool:
+    """Lock an open file or folder until it is closed; False where another process has it.
 
     On a file system without locks nothing happens.
     """
@@ -189,14 +194,38 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(path: Path) -> None:
+def remove_leftovers(path: Path, abandoned: bool = False) -> None:
     """Remove what processes that were killed while they wrote ``path`` have left in its folder.
 
-    Only for a path that no other process writes at the same time.
+    Only for a path that no other process writes at the same time; or with ``abandoned``, by which
+    what a process of this machine may still be writing is left alone.
     """
     path = Path(os.path.realpath(path))
-    prefix = _prefix(path)
-    names = os.listdir(path.parent) if path.parent.is_dir() else []
-    for name in names:
-        if name.startswith(prefix) and name.removeprefix(prefix).isdigit():
-            (path.parent / name).unlink(missing_ok=True)
+    remove_leftovers_in(path.parent, [path.name], abandoned)
+
+
+def remove_leftovers_in(folder: Path, names: Iterable[str], abandoned: bool) -> None:
+    """The same for several files of a folder, which is listed once; one that is missing is empty.
+
+    What cannot be removed stays.
+    """
+    prefixes = {_prefix(folder / name) for name in names}
+    for name in os.listdir(folder) if folder.is_dir() else []:
+        head, _, number = name.rpartition(".")
+        is_leftover = f"{head}." in prefixes and number.isascii() and number.isdigit()
+        if is_leftover and not (abandoned and _is_running(int(number))):
+            with suppress(OSError):
+                (folder / name).unlink()
+
+
+def _is_running(process: int) -> bool:
+    """Whether there is a process of this number; where nothing tells, yes."""
+    if os.name == "nt":  # where signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -34,6 +34,7 @@ FOREIGN = {
         *("captioning.batch.caption_parts", "captioning.batch.cluster_actor"),
         *("captioning.batch.cluster_run", "captioning.batch.parquet_sources"),
         *("captioning.batch.stores", "captioning.batch.tables"),
+        "tools.attacks.small_folder",
     ),
     "ray": ("captioning.batch.cluster", "tools.scale"),
     "torchvision": (

@@ -269,3 +269,37 @@ def test_a_read_only_folder_is_noticed(small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(WriteError, match=r"\(Read-only file system\)"):
         require_writable(small_disk / "results" / "a.json")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ESTALE])
+@pytest.mark.parametrize("where", ["write", "sync", "rename", "folder"])
+def test_a_disk_that_fails_is_one_sentence_and_leaves_the_old_file(
+    path, monkeypatch, number, where
+):
+    write_text(path, "old")
+    before = sorted(os.listdir(path.parent))
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    if where == "write":
+        monkeypatch.setattr(Path, "write_text", fail)
+    elif where == "sync":
+        monkeypatch.setattr(os, "fsync", fail)
+    else:
+        monkeypatch.setattr(Path, "replace" if where == "rename" else "mkdir", fail)
+    with pytest.raises(WriteError, match=r"model\.pth: it could not .*see to the disk, then try"):
+        write_text(path, "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert sorted(os.listdir(path.parent)) == before
+
+
+def test_what_a_running_process_writes_is_left_alone_where_it_may_be_needed(path):
+    ours, gone = f".model.pth.{os.getpid()}", ".model.pth.4194305"  # no process has that number
+    for name in (ours, gone, ".model.pth.99999999999999999999"):
+        (path.parent / name).touch()
+    remove_leftovers(path, abandoned=True)
+    assert os.listdir(path.parent) == [ours]
+    remove_leftovers(path)
+    assert os.listdir(path.parent) == []

@@ -785,3 +785,28 @@ def test_a_defect_shows_its_traceback(monkeypatch):
     monkeypatch.setattr(pipeline, "train", fail)
     with pytest.raises(ValueError, match="shapes differ"):
         main.main([])
+
+
+def test_photographs_that_change_under_a_training_or_between_two_stop_it(
+    trained, capsys, monkeypatch
+):
+    workspace, _ = trained
+    flags = [*own_photographs(workspace, "changing"), "--epochs", 2]
+    photo, *_, last = sorted((workspace.folder / "changing").iterdir())
+    content, other, evaluate = photo.read_bytes(), last.read_bytes(), stages.evaluate
+    assert other != content
+
+    def change(*arguments):
+        photo.write_bytes(other)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(stages, "evaluate", change)
+    assert adapt_alone(workspace, *flags) == 1
+    assert f"{photo.name}: this photograph has changed since the tr" in complaint(capsys)
+    monkeypatch.undo()
+    assert adapt_alone(workspace, *flags) == 1
+    assert "adapt.resume.pth: training cannot resume from this file" in complaint(capsys)
+    photo.write_bytes(content)
+    assert adapt_alone(workspace, *flags) == 0
+    epochs = (workspace.folder / "results" / "metrics" / "changing.jsonl").read_text()
+    assert len(epochs.splitlines()) == 2

@@ -21,6 +21,7 @@ from typing import Any
 
 from captioning.files import write_text
 from tools.attacks import dependencies, determinism, one_visitor
+from tools.attacks import faults, kills, one_visitor
 from tools.attacks.outcome import Outcome
 from tools.marks import with_part
 from tools.timing import processor
@@ -33,6 +34,8 @@ PARTS: Mapping[str, Callable[[Path], Iterator[Outcome]]] = {
     "determinism": determinism.attacks,
     "one visitor": one_visitor.attacks,
     "dependencies": dependencies.attacks,
+    "kills": kills.attacks,
+    "faults": faults.attacks,
 }
 
 

@@ -1,16 +1,16 @@
 """Captions beside their pictures (photo.jpg.txt), and inside them."""
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from captioning.batch.metadata import MetadataWriter
-from captioning.batch.sources import SIDECAR
+from captioning.batch.sources import SIDECAR, Picture
 from captioning.errors import CaptioningError
-from captioning.files import write_text
+from captioning.files import remove_leftovers_in, write_text
 from captioning.inference.captioner import as_sentence
 
 EMBEDDED = "embedded"  # the field of a record: whether the caption was written into the picture
@@ -59,6 +59,17 @@ class CaptionCopies:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def remove_leftovers(self, pictures: Iterable[Picture]) -> None:
+        """Remove the half-written files that killed runs have left beside these pictures."""
+        written = [text for text, wanted in ((SIDECAR, self.sidecar), ("", self.embed)) if wanted]
+        names: dict[str, list[str]] = {}
+        for picture in pictures if written else ():
+            folder, name = os.path.split(picture.path)
+            names.setdefault(folder, []).extend(name + suffix for suffix in written)
+        for folder, files in names.items():
+            with suppress(OSError):
+                remove_leftovers_in(Path(folder), files, abandoned=True)
 
     def write(self, picture: str, caption: str, before: str = "") -> dict[str, Any]:
         """Write the copies of a caption; ``before`` is the one that we wrote last, if any.

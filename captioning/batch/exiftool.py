@@ -3,6 +3,7 @@
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import threading
 from contextlib import suppress
@@ -12,6 +13,10 @@ from captioning.errors import CaptioningError
 
 # With a number it is printed even where an argument asks for silence.
 _EXECUTE, _END = "-execute1", "{ready1}"
+# At the end of its input exiftool waits for more, for ever, so it is told to end by a shell that
+# outlives a captioner which is killed; and all end with exiftool. Windows has no such shell.
+_FEED = '{ cat; printf "%s\\n" -stay_open False; } 2>/dev/null | { "$@"; kill -KILL 0; }'
+_UNTIL_WE_END = ["sh", "-c", _FEED, "sh"] if os.name == "posix" else []
 
 
 class ExifToolError(CaptioningError):
@@ -40,7 +45,11 @@ class ExifTool:
     def close(self) -> None:
         """End the process; nothing that it writes is lost, since no command is under way."""
         if self._process is not None:
-            self._process.kill()
+            if hasattr(os, "killpg"):
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
             self._process.wait()
             if self._process.stdin is not None:
                 with suppress(OSError):  # what it had not taken in
@@ -80,13 +89,14 @@ class ExifTool:
         command = [found, "-config", "", "-stay_open", "True", "-@", "-"]
         command += ["-common_args", "-charset", "utf8", "-charset", "filename=utf8"]
         self._process = subprocess.Popen(
-            command,
+            [*_UNTIL_WE_END, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="surrogateescape",
             env=os.environ | {"LC_ALL": "C"},  # or Perl complains of languages that it lacks
+            start_new_session=True,  # to end exiftool and the shell before it as one
         )
         self._lines = queue.SimpleQueue()
         # A thread, because Windows cannot wait for a pipe and a clock at once.

@@ -16,6 +16,7 @@ from captioning.batch.journal import Journal, Record
 from captioning.batch.sources import Picture
 from captioning.batch.tables import JSON_LINES, require_table, write_table
 from captioning.errors import SettingError
+from captioning.files import remove_leftovers
 from captioning.inference.captioner import Caption, Captioner, Failure
 from captioning.inference.export import RECORD_VERSION, as_record
 from captioning.inference.read_ahead import READERS
@@ -122,6 +123,7 @@ class FolderRun:
             done = self.read(journal)
             todo = [picture for picture in pictures if self.is_due(picture, done)]
             self.summary.before = len(pictures) - len(todo)
+            self.copies.remove_leftovers(pictures)
             if self.config.sidecar or self.config.embed:
                 due = {picture.name for picture in todo}
                 finished = {p.name: p for p in pictures if p.name not in due}
@@ -131,6 +133,7 @@ class FolderRun:
             if self.superseded:
                 journal.compact()
             if self.config.journal != self.config.output:
+                remove_leftovers(self.config.output)
                 write_table(self.config.output, journal.records())
         return self.summary
 

@@ -8,19 +8,20 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from captioning.errors import CaptioningError
-from captioning.files import lock, write_atomically
+from captioning.files import lock, remove_leftovers, write_atomically
 from captioning.inference.export import RECORD_VERSION, as_line
 
 Record = dict[str, Any]
 
 SYNC_EVERY = 5.0  # seconds: what a power cut, unlike a killed process, may lose
 _BEGINNING = b'{"version": '  # of every line
+_GOES_ON = "make room there, then the same command goes on where it stopped"
 _BLOCK = 1 << 20  # bytes read at once, to find where the last whole line ends
 
 
@@ -43,20 +44,22 @@ class Journal:
     def __enter__(self) -> Self:
         """Open the file to append to, making it where there is none, and cut a torn line off.
 
-        Raises JournalError where another process has it open or it holds something else, and
-        OSError where it cannot be written.
+        Raises JournalError where another process has it open, it holds something else, or it cannot
+        be written.
         """
         if os.path.exists(self.path) and not os.path.isfile(self.path):
             raise JournalError(f"{self.path}: this is not an ordinary file; name another output")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._open()
-        try:
-            self._length = _whole_lines(self._file)
-            self._refuse_other_files()
-            self._file.truncate(self._length)
-        except BaseException:
-            self._file.close()
-            raise
+        with self._writing("see to that, or name another output"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._open()
+            try:
+                self._length = _whole_lines(self._file)
+                self._refuse_other_files()
+                self._file.truncate(self._length)
+            except BaseException:
+                self._file.close()
+                raise
+        remove_leftovers(self.path)
         return self
 
     def __exit__(
@@ -78,23 +81,21 @@ class Journal:
     def append(self, record: Record) -> None:
         """Add a record; raises JournalError, with the file as it was, where there is no room."""
         line = (as_line(record) + "\n").encode()
-        try:
-            written = 0
-            while written < len(line):  # a disk that is nearly full takes a part
-                written += self._opened.write(line[written:])
-        except OSError as error:
-            with suppress(OSError):
-                self._opened.truncate(self._length)
-            raise JournalError(
-                f"{self.path}: cannot be written ({error.strerror}); make room there, then "
-                "the same command goes on where it stopped"
-            ) from None
+        with self._writing(_GOES_ON):
+            try:
+                written = 0
+                while written < len(line):  # a disk that is nearly full takes a part
+                    written += self._opened.write(line[written:])
+            except OSError:
+                with suppress(OSError):
+                    self._opened.truncate(self._length)
+                raise
         self._length += len(line)
         if time.monotonic() - self._synced >= SYNC_EVERY:
             self._sync()
 
     def compact(self) -> None:
-        """Rewrite the file with the last record of each picture, in the order of the first ones."""
+        """Rewrite the file with the last record of each picture alone, in their order."""
         last = {record["file"]: number for number, record in enumerate(self.records())}
         kept = set(last.values())
 
@@ -112,10 +113,20 @@ class Journal:
         assert self._file is not None, "a journal is used in a with statement"
         return self._file
 
+    @contextmanager
+    def _writing(self, remedy: str) -> Iterator[None]:
+        """Within it what the system refuses is a JournalError."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise JournalError(f"{self.path}: cannot be written ({reason}); {remedy}") from None
+
     def _open(self) -> BinaryIO:
         """Open the file to append to, for this process alone."""
         file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed on exit)
-        if not lock(file):
+        # Whoever had it may have put a compact one in its place just before.
+        if not lock(file) or not _is_at(file, self.path):
             file.close()
             raise JournalError(
                 f"{self.path}: another run is writing this file; wait for it, or name another "
@@ -154,8 +165,14 @@ class Journal:
             self._parse(first, 1)
 
     def _sync(self) -> None:
-        os.fsync(self._opened.fileno())
+        with self._writing(_GOES_ON):
+            os.fsync(self._opened.fileno())
         self._synced = time.monotonic()
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is the one that a path leads to."""
+    return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
 
 
 def _whole_lines(file: BinaryIO) -> int:

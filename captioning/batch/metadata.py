@@ -67,7 +67,7 @@ class MetadataWriter:
         self._exiftool.close()
 
     def write(self, path: Path, text: str) -> bool:
-        """Write a caption into a photograph; False if it has one already, which is then kept.
+        """Write a caption into a photograph; False if it has another already, which is then kept.
 
         Both fields are written where the kind of file has both (JPEG, TIFF, JPEG 2000), else XMP
         alone; neither may be there before, or only with ``overwrite``. All other metadata, the
@@ -90,8 +90,9 @@ class MetadataWriter:
             copy = Path(folder, "photograph" + _suffix(photograph))
             shutil.copyfile(photograph, copy)
             fields = self._fields(copy)
-            if not self._overwrite and _described(fields):
-                return False
+            if not self._overwrite and (found := _described(fields)):
+                # A run that was killed may have written it, before it could record that.
+                return found == {text}
             self._add(copy, fields, text, name)
             if _pixels(copy, name) != _pixels(photograph, name):
                 raise MetadataError(
@@ -130,9 +131,10 @@ def write_caption(path: Path, text: str, overwrite: bool = False) -> bool:
         return writer.write(path, text)
 
 
-def _described(fields: dict[str, Any]) -> bool:
+def _described(fields: dict[str, Any]) -> set[str]:
+    """The captions that a photograph has."""
     found = [text for field, text in fields.items() if field.startswith((_CAPTION, _DESCRIPTION))]
-    return any(str(text).strip() for text in found)
+    return {str(text).strip() for text in found} - {""}
 
 
 def _iptc_charset(fields: dict[str, Any], text: str) -> list[str]:

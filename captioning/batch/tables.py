@@ -52,7 +52,8 @@ def _write_csv(path: Path, records: Iterable[Record]) -> None:
 def _write_parquet(path: Path, records: Iterable[Record]) -> None:
     _, parquet = _pyarrow()
     schema = caption_schema()
-    with parquet.ParquetWriter(path, schema) as writer:
+    # Python's file has errors that say what is wrong with the disk, and nothing else.
+    with open(path, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for rows in _in_parts(records):
             writer.write_table(as_table(rows, schema))
 

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,11 +18,17 @@ from captioning import processes
 from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Pixels
 from captioning.data.images import ImageConfig
-from captioning.errors import SettingError
-from captioning.files import disk_errors, write_atomically
+from captioning.data.photo_changes import digest_of
+from captioning.data.photo_sources import describe
+from captioning.errors import CaptioningError, SettingError
+from captioning.files import disk_errors, remove_leftovers, write_atomically
 
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 _BLOCK = 2**20  # bytes
+
+
+class FeatureError(CaptioningError):
+    """Features that are of no use; the message says what to do."""
 
 
 class Features:
@@ -59,13 +66,14 @@ def cached_features(
 
     ``encode`` turns pixels (B, 3, H, W) into features (B, L, C), or into anything else that has a
     row for each photograph. The file is named by a hash of ``weights_hash``, the image settings and
-    the photographs' names and sizes. Rows that an interrupted run had finished are not computed
-    again; a file that is damaged, or is not a cache of these photographs, is made anew. Several
-    processes share the work and the file. Raises WriteError where the disk has no room for all of
-    it, before anything is encoded, and ImageError for a photograph that cannot be read.
+    the photographs' names and contents. Rows that an interrupted run had finished are not computed
+    again; a row that is damaged or belongs to another cache, and a file that is none of these
+    photographs, is made anew. Several processes share the work and the file. Raises WriteError
+    where the disk has no room for all of it, before anything is encoded, ImageError for a
+    photograph that cannot be read, and FeatureError where ``encode`` gives what are not numbers.
     """
-    # The size tells a photograph from another one that has taken its name.
-    files = [(photograph.name, photograph.path.stat().st_size) for photograph in photographs]
+    # The content tells a photograph from another one that has taken its name.
+    files = [(photograph.name, digest_of(photograph.path)) for photograph in photographs]
     key = hashlib.sha256(repr((weights_hash, config, files)).encode()).hexdigest()[:16]
     path = folder / f"{key}.npy"
     pixels = Pixels(photographs, config)
@@ -77,7 +85,7 @@ def cached_features(
     if cache is None:
         raise OSError(f"{path}: this file has just been made, and is not there any more")
     with disk_errors(path):
-        _fill(cache, pixels, encode, processes.share(todo))
+        _fill(path, cache, pixels, encode, processes.share(todo))
     processes.wait()
     features: NDArray[np.float16] = cache["features"]
     return features
@@ -93,12 +101,30 @@ def _prepare(
         row = _row_type(encode(pixels(0).unsqueeze(0)).shape[1:])
         with disk_errors(path):
             if cache is None or cache.dtype != row:
+                remove_leftovers(path, abandoned=True)
                 cache = _create(path, count, row)
             else:
                 _reserve(path)  # an earlier version may have left holes
+    done = _is_done(path, cache)
     # Whole batches: what a row becomes depends, in its last bits, on the others of its batch.
     batches = [range(count)[start : start + batch_size] for start in range(0, count, batch_size)]
-    return [rows for rows in batches if not cache["done"][rows.start : rows.stop].all()]
+    return [rows for rows in batches if not done[rows.start : rows.stop].all()]
+
+
+def _is_done(path: Path, cache: np.memmap) -> NDArray[np.bool_]:
+    """Which rows (M,) hold what was computed for them, by their marks."""
+    marked = np.flatnonzero(cache["done"])
+    done = np.zeros(len(cache), np.bool_)
+    done[marked] = [cache["done"][row] == _mark(path, cache["features"][row]) for row in marked]
+    return done
+
+
+def _mark(path: Path, features: NDArray[np.float16]) -> int:
+    """A row's mark when it is done: a sum of its bytes, other for each cache, and never 0.
+
+    So neither a disk's errors nor the rows of a file that was renamed pass for features.
+    """
+    return zlib.crc32(features.tobytes(), zlib.crc32(path.stem.encode())) % 65535 + 1
 
 
 def _row_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
@@ -161,17 +187,33 @@ def _fill_holes(file: BinaryIO, size: int) -> None:
 
 
 def _fill(
-    cache: np.memmap, pixels: Pixels, encode: Callable[[Tensor], Tensor], todo: Sequence[range]
+    path: Path,
+    cache: np.memmap,
+    pixels: Pixels,
+    encode: Callable[[Tensor], Tensor],
+    todo: Sequence[range],
 ) -> None:
     """Compute the features of batches of rows."""
     off = None if processes.is_first() else True
     for rows in tqdm(todo, desc="encoding", unit="batch", disable=off):
-        encoded = encode(torch.stack([pixels(row) for row in rows]))  # (B, L, C)
-        cache["features"][rows.start : rows.stop] = encoded.to(torch.float16).cpu().numpy()
+        encoded = encode(torch.stack([pixels(row) for row in rows])).to(torch.float16)  # (B, L, C)
+        _require_numbers(encoded, rows, pixels)
+        cache["features"][rows.start : rows.stop] = encoded.cpu().numpy()
         cache.flush()
         # Only features that are safely in the file count as done.
-        cache["done"][rows.start : rows.stop] = 1
+        cache["done"][rows.start : rows.stop] = [_mark(path, cache["features"][r]) for r in rows]
         cache.flush()
+
+
+def _require_numbers(encoded: Tensor, rows: range, pixels: Pixels) -> None:
+    """Raise FeatureError where the features of a batch are not numbers."""
+    for row, features in zip(rows, encoded, strict=True):
+        if not features.isfinite().all():
+            name = describe(pixels.photographs[row].path)
+            raise FeatureError(
+                f"{name}: what the encoder makes of this photograph are not numbers that fit "
+                "float16; start from other encoder weights"
+            )
 
 
 class MeanFeatures:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from captioning.data.caption_files import Photograph
 from captioning.data.caption_rows import count_noun
 from captioning.data.images import ImageError, Source, read_photo
-from captioning.files import write_atomically
+from captioning.files import remove_leftovers, write_atomically
 
 ROWS, COLUMNS = 16, 17  # of a thumbnail: 256 differences
 # Of 256 bits. Between Flickr8k and 12,379 photographs of other sources, mirror images included, no
@@ -146,6 +146,7 @@ def _complete(
             pool.shutdown(cancel_futures=True)
             if len(known) > before:
                 rows = np.array(list(known.items()), dtype=_ROW)
+                remove_leftovers(path, abandoned=True)
                 write_atomically(path, lambda temporary: _write(temporary, rows))
     return known
 
@@ -166,7 +167,11 @@ def _threads() -> int:
 
 def _key(path: Path) -> bytes:
     """What tells a photograph from others: its path, and its size, for the file may change."""
-    content = repr((str(path.resolve()), path.stat().st_size))
+    try:
+        size = path.stat().st_size
+    except OSError:  # what is wrong with it is said when it is read
+        size = -1
+    content = repr((str(path.resolve()), size))
     return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:32].encode()
 
 

@@ -26,7 +26,7 @@ from captioning.evaluation.scored_system import ScoredSystem
 from captioning.evaluation.scoring_data import ScoringData
 from captioning.evaluation.scoring_flags import ScoringFlags
 from captioning.evaluation.table import as_csv
-from captioning.files import require_writable, write_text
+from captioning.files import remove_leftovers, require_writable, write_text
 from captioning.network.checkpoint import Checkpoint
 from captioning.plots import Figure, save_figure
 
@@ -133,8 +133,10 @@ def write_result(
         metrics / f"{name}.json": _as_json(result),
     }
     for key, figure in figures.items():
+        remove_leftovers(plots / f"{name}_{key}.png", abandoned=True)
         save_figure(figure, plots / f"{name}_{key}.png")
     for path, text in pages.items():
+        remove_leftovers(path, abandoned=True)
         write_text(path, text)
         yield path
 
@@ -165,6 +167,7 @@ def publish(
         pages[readme] = with_results(readme.read_text(encoding="utf-8"), result)
     # All are made before the first is written, so that they never disagree.
     for path, text in pages.items():
+        remove_leftovers(path, abandoned=True)
         write_text(path, text)
         yield path
 

@@ -111,6 +111,9 @@ def _classifier(state: Mapping[str, Tensor]) -> nn.Linear:
     """The classifier of a state dict of torchvision's resnet50; raises ValueError without one."""
     weight, bias = state.get("fc.weight"), state.get("fc.bias")
     classes = len(class_nouns())
+    for name, value in state.items():
+        if isinstance(value, Tensor) and not value.isfinite().all():
+            raise ValueError(f"its {name} holds values that are not numbers")
     if weight is None or bias is None or weight.shape != (classes, ENCODER_CHANNELS):
         raise ValueError(f"it has no classifier (fc) of ImageNet's {classes:,} classes")
     classifier = nn.Linear(ENCODER_CHANNELS, classes)

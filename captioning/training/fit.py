@@ -1,6 +1,7 @@
 """The loop over epochs: it scores each one, keeps the best, and resumes an interrupted run."""
 
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +28,12 @@ from captioning.training.resume import (
     defer_interrupts,
 )
 from captioning.training.terms import LossFunction
-from captioning.training.train import make_optimization, train_one_epoch
+from captioning.training.train import (
+    NonFiniteLossError,
+    make_optimization,
+    train_one_epoch,
+    unusable_weight,
+)
 
 Rank: TypeAlias = Callable[[Mapping[str, float]], tuple[float, ...]]
 
@@ -106,6 +112,7 @@ class _Loop:
         started = time.monotonic() - progress.seconds
         self._train(epoch, progress)
         figures = dict(processes.broadcast(self.task.score(self.network.eval())))
+        self._require_finite_loss(epoch, figures)
         record = {
             "epoch": epoch,
             "learning_rate": self.optimization.schedule.get_last_lr()[0],
@@ -139,16 +146,45 @@ class _Loop:
                 self.optimization,
                 self.config,
                 loss_function=self.task.loss_function,
-                after_step=_record_step(self.file, progress, requested),
+                after_step=_record_step(self, progress, requested),
             )
             if processes.is_first():
-                self.file.save(progress)  # scoring takes its time
+                self.save(progress)  # scoring takes its time
         if requested.is_set():
             raise KeyboardInterrupt
 
+    def save(self, progress: Progress) -> None:
+        """Save the state, unless its weights are of no use.
+
+        Raises NonFiniteLossError for these; the last good state stays on the disk.
+        """
+        name = unusable_weight(self.network)
+        if name:
+            step, rate = self._last_step()
+            raise NonFiniteLossError(
+                f"the weights {name} grew beyond what a checkpoint can hold, by step {step} with "
+                f"learning rate {rate:.2e}; lower --learning-rate or --clip-norm"
+            )
+        self.file.save(progress)
+
+    def _require_finite_loss(self, epoch: int, figures: Mapping[str, float]) -> None:
+        """Raise NonFiniteLossError where the score shows that the network is of no use."""
+        loss = figures.get("loss", 0.0)
+        if not math.isfinite(loss):
+            step, rate = self._last_step()
+            raise NonFiniteLossError(
+                f"the loss on the development data became {loss} after epoch {epoch}, step {step} "
+                f"with learning rate {rate:.2e}; lower --learning-rate or --clip-norm"
+            )
+
+    def _last_step(self) -> tuple[int, float]:
+        """The number of the last step of the stage, and the learning rate of the next."""
+        schedule = self.optimization.schedule
+        return schedule.last_epoch, float(schedule.get_last_lr()[0])
+
 
 def _record_step(
-    file: ResumeFile, progress: Progress, requested: threading.Event
+    loop: _Loop, progress: Progress, requested: threading.Event
 ) -> Callable[[float], None]:
     """What to do after a step: record it, save it now and then, and stop where that is wanted."""
     started = time.monotonic() - progress.seconds
@@ -157,8 +193,8 @@ def _record_step(
         progress.losses.append(loss)
         progress.seconds = time.monotonic() - started
         stopping = processes.any_of(requested.is_set())  # all at the same step
-        if processes.is_first():
-            file.save(progress) if stopping else file.save_if_due(progress)
+        if processes.is_first() and (stopping or loop.file.is_due()):
+            loop.save(progress)
         if stopping:
             processes.wait()  # whoever ends first ends the others
             raise KeyboardInterrupt

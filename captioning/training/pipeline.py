@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from captioning import processes
 from captioning.data.data_sets import DataSets
+from captioning.data.photo_changes import Unchanged
 from captioning.errors import SettingError
+from captioning.files import remove_leftovers
 from captioning.inference.torch_engine import resolve_device
 from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
 from captioning.network.saved_network import save_checkpoint
@@ -12,7 +14,12 @@ from captioning.training.flags import ALL, TrainingFlags
 from captioning.training.language import LanguageStage
 from captioning.training.novelty import with_novelty
 from captioning.training.outputs import refuse_photographs, require_outputs
-from captioning.training.reading import offering_to_skip, read_data, require_readable
+from captioning.training.reading import (
+    offering_to_skip,
+    photographs_of,
+    read_data,
+    require_readable,
+)
 from captioning.training.recipe import BLEND, DECODER, LANGUAGE, STAGES, Recipe
 from captioning.training.records import RunFiles, say
 from captioning.training.selection import best_of
@@ -32,6 +39,7 @@ def train(flags: TrainingFlags, recipe: Recipe) -> None:
     with offering_to_skip(flags):
         with processes.first_alone():
             data = read_data(flags)
+            unchanged = Unchanged(photo.path for photo in photographs_of(data))
             require_readable(data, flags.cache)
         for each in data.sets:
             refuse_photographs((*each.splits.train, *each.splits.held_out), flags)
@@ -40,7 +48,8 @@ def train(flags: TrainingFlags, recipe: Recipe) -> None:
                 "with a single photograph to choose the best epoch with, CIDEr-D is always 0, for "
                 "it weighs words by how few photographs have them; the loss decides"
             )
-        _run_stages(flags, recipe, data)
+        with RunFiles(flags.run_name).alone():
+            _run_stages(flags, recipe, data, unchanged)
 
 
 def _require_shares(flags: TrainingFlags, recipe: Recipe) -> None:
@@ -54,17 +63,19 @@ def _require_shares(flags: TrainingFlags, recipe: Recipe) -> None:
         )
 
 
-def _run_stages(flags: TrainingFlags, recipe: Recipe, data: DataSets) -> None:
+def _run_stages(flags: TrainingFlags, recipe: Recipe, data: DataSets, unchanged: Unchanged) -> None:
     files = RunFiles(flags.run_name)
     if processes.is_first():
         files.remove_leftovers()
+        if flags.install:
+            remove_leftovers(SHIPPED_MODEL, abandoned=True)
     with processes.first_alone():  # which may download the encoder's weights
         checkpoint = replace(starting_point(flags, recipe, data), novelty=None)
     # The result of an earlier stage competes with what is made from it.
     made = [checkpoint] if flags.stages[0] in STAGES[STAGES.index(DECODER) + 1 :] else []
     for name in flags.stages:
         kind = LanguageStage if name == LANGUAGE else Stage
-        stage = kind(name, checkpoint, data, recipe, flags)
+        stage = kind(name, checkpoint, data, recipe, flags, unchanged)
         if flags.stage != BLEND:  # which takes the results of two stages as they are
             checkpoint = stage.run()
             made += [checkpoint] if name != LANGUAGE else []

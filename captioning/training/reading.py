@@ -66,8 +66,12 @@ def require_readable(data: DataSets, cache: Path) -> None:
     What is made of them is kept in the folder ``cache``, for the record of what was trained on.
     Raises ImageError for one that cannot be read.
     """
-    used = [p for each in data.sets for p in (*each.splits.train, *each.splits.dev)]
-    cached_thumbnails(cache, used)
+    cached_thumbnails(cache, photographs_of(data))
+
+
+def photographs_of(data: DataSets) -> list[Photograph]:
+    """The photographs that will be used: all to train on, and all that choose the best epoch."""
+    return [photo for each in data.sets for photo in (*each.splits.train, *each.splits.dev)]
 
 
 @contextmanager

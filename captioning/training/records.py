@@ -1,17 +1,24 @@
 """What a run writes and prints about itself: its files, one record per epoch, the curves."""
 
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from captioning import processes
-from captioning.errors import CaptioningError
-from captioning.files import remove_leftovers, write_text
+from captioning.errors import CaptioningError, SettingError
+from captioning.files import disk_errors, lock, remove_leftovers, write_text
 from captioning.plots import save_figure, training_curves
 from captioning.training.recipe import BLEND, STAGES
 from captioning.training.resume import Record
+
+# Seconds. The processes that read photographs for a run that was killed have its lock too, until
+# they notice.
+_READERS_NOTICE = 8.0
 
 
 def say(text: str) -> None:
@@ -59,6 +66,36 @@ class RunFiles:
         """Remove the temporary files of a run that was killed."""
         for path in (self.checkpoint(BLEND), self.best, self.metrics, self.plot):
             remove_leftovers(path)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within it no other command trains a run of this name in this folder.
+
+        Raises SettingError where one does, WriteError where the run's folder cannot be made. The
+        lock is the system's: a run that was killed leaves none.
+        """
+        with ExitStack() as opened:
+            is_ours = not processes.is_first() or self._lock(opened)
+            if not processes.broadcast(is_ours):
+                raise SettingError(
+                    f"{self.best.parent}: another run of this name is being trained; wait for it, "
+                    "or choose another --name"
+                )
+            yield
+
+    def _lock(self, opened: ExitStack) -> bool:
+        """Lock the run's folder until ``opened`` ends; False where another run has it."""
+        folder = self.best.parent
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        if os.name == "nt":  # where a folder cannot be opened
+            return True
+        descriptor = os.open(folder, os.O_RDONLY)
+        opened.callback(os.close, descriptor)
+        until = time.monotonic() + _READERS_NOTICE
+        while not (locked := lock(descriptor)) and time.monotonic() < until:
+            time.sleep(0.2)
+        return locked
 
 
 class Report:

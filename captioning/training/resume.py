@@ -68,10 +68,9 @@ class ResumeFile:
         save_plain(content, self.path)
         self.saved = time.monotonic()
 
-    def save_if_due(self, progress: Progress) -> None:
-        """Write the file unless it is recent."""
-        if time.monotonic() - self.saved >= self.every:
-            self.save(progress)
+    def is_due(self) -> bool:
+        """Whether the file is no longer recent."""
+        return time.monotonic() - self.saved >= self.every
 
     def restore(self) -> Progress:
         """Restore the state in the file, if there is one; returns how far it had come.

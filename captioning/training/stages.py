@@ -9,6 +9,7 @@ from captioning import processes
 from captioning.data.caption_files import Photograph
 from captioning.data.data_sets import DataSets
 from captioning.data.dataset import Batch, CaptionDataset, batches
+from captioning.data.photo_changes import Unchanged, digest_of
 from captioning.data.training_record import record
 from captioning.errors import CaptioningError
 from captioning.evaluation.evaluate import evaluate
@@ -45,9 +46,10 @@ class Stage:
         data: DataSets,
         recipe: Recipe,
         flags: TrainingFlags,
+        unchanged: Unchanged,
     ) -> None:
         self.name, self.start, self.sets = name, start, data
-        self.recipe, self.flags = recipe, flags
+        self.recipe, self.flags, self.unchanged = recipe, flags, unchanged
         self.config = resolve_precision(recipe.stages[name], flags.device)
         self.files = RunFiles(flags.run_name)
         self.network = build_network(start).to(flags.device)
@@ -101,7 +103,11 @@ class Stage:
     def score(
         self, network: CaptioningModel, photographs: Sequence[Photograph], dataset: CaptionDataset
     ) -> Mapping[str, float]:
-        """The figures of a network on photographs, captioned in the default manner."""
+        """The figures of a network on photographs, captioned in the default manner.
+
+        Raises DataError where a photograph is another one than when the training began.
+        """
+        self.unchanged.require()
         return evaluate(
             TorchEngine(network),
             photographs,
@@ -131,9 +137,11 @@ class Stage:
         )
 
     def origin(self) -> str:
-        """A hash of what the stage starts from and is scored by: network, captions, search."""
+        """A hash of what the stage starts from and is scored by: network, data set, search."""
         parts = (self.sets.train, self.sets.dev)
-        captions = [[(p.name, p.captions, p.manner) for p in part] for part in parts]
+        captions = [
+            [(p.name, digest_of(p.path), p.captions, p.manner) for p in part] for part in parts
+        ]
         start = (weights_hash(self.start.weights), self.start.model, self.start.images)
         settings = (self.recipe.caption_words, self.recipe.decoding, self.flags.control)
         content = (start, captions, *settings)

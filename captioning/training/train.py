@@ -139,6 +139,14 @@ def train_one_epoch(
     return sum(losses) / len(losses) if losses else math.nan
 
 
+def unusable_weight(network: nn.Module) -> str:
+    """The name of the first weights that are not numbers in float16, as checkpoints hold them."""
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value.half()).all():
+            return str(name)
+    return ""
+
+
 def _take_step(
     network: CaptioningModel,
     costs: nn.Module,

@@ -281,3 +281,19 @@ def test_a_missing_exiftool_is_said_once_before_the_work(folder, tmp_path, monke
     with pytest.raises(ExifToolError, match="is not installed"):
         run(folder, tmp_path / "captions.jsonl", captioner, embed=True)
     assert captioner.read == []
+
+
+# What killed runs have left ---------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("fake_metadata")
+def test_half_written_files_of_killed_runs_are_removed_where_it_writes(folder, tmp_path):
+    gone, running = 4194305, os.getppid()  # of which the first is no process
+    left = [tmp_path / f".captions.csv.{gone}", tmp_path / f".captions.csv.journal.{gone}"]
+    left += [folder / f".{name}.{gone}" for name in ("a.jpg.txt", "b.jpg")]
+    kept = [folder / f".a.jpg.txt.{running}", folder / f".d.jpg.{gone}", folder / ".a.jpg.txt.x"]
+    for path in (*left, *kept):
+        path.touch()
+    run(folder, tmp_path / "captions.csv", sidecar=True, embed=True)
+    assert [path for path in left if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []

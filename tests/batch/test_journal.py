@@ -1,8 +1,11 @@
 """The journal holds whole records at every moment, and refuses what it has not written."""
 
+import errno
 import json
 import multiprocessing
+import os
 import resource
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,47 @@ def test_a_full_disk_leaves_whole_records(tmp_path):
     assert path.read_bytes().endswith(b"\n")
     assert [each["file"] for each in read(path)] == [f"{n}.jpg" for n in range(len(read(path)))]
     assert len(read(path)) >= 10
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fails_to_keep_what_was_written_is_one_sentence(tmp_path, monkeypatch, number):
+    path = tmp_path / "captions.jsonl"
+
+    def fail(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(JournalError, match=rf"cannot be written \({os.strerror(number)}\); make"):
+        fill(path, record("a.jpg"))
+    monkeypatch.undo()
+    fill(path, record("b.jpg"))
+    assert [each["file"] for each in read(path)] == ["a.jpg", "b.jpg"]
+
+
+def test_a_read_only_folder_is_one_sentence(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(JournalError, match=r"cannot be written \(Read-only file system\); see"):
+        fill(small_disk / "sub" / "captions.jsonl", record("a.jpg"))
+
+
+def test_a_file_that_another_run_has_just_replaced_is_not_written(tmp_path, monkeypatch):
+    """It would be lost: the file has no name any more."""
+    path = tmp_path / "captions.jsonl"
+    fill(path, record("a.jpg"))
+
+    def replaced(file):
+        path.with_name("new").write_bytes(path.read_bytes())
+        path.with_name("new").replace(path)
+        return True
+
+    monkeypatch.setattr("captioning.batch.journal.lock", replaced)
+    with pytest.raises(JournalError, match="another run is writing"), Journal(path):
+        pass
+
+
+def test_what_a_killed_run_has_left_is_removed(tmp_path):
+    path = tmp_path / "captions.jsonl"
+    for name in (".captions.jsonl.123", ".other.jsonl.123"):
+        (tmp_path / name).touch()
+    fill(path, record("a.jpg"))
+    assert sorted(os.listdir(tmp_path)) == [".other.jsonl.123", "captions.jsonl"]

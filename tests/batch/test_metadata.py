@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 from xml.etree import ElementTree
@@ -218,7 +220,7 @@ def test_what_cameras_write_is_no_caption(photo):
 def test_writing_twice_changes_nothing_more(photo):
     assert write_caption(photo, TEXT)
     before = photo.read_bytes()
-    assert not write_caption(photo, TEXT)
+    assert write_caption(photo, TEXT)
     assert photo.read_bytes() == before
 
 
@@ -435,3 +437,48 @@ def test_an_interrupted_command_leaves_no_answer_for_the_next(monkeypatch):
             with pytest.raises(KeyboardInterrupt):
                 program.run("-ver")
         assert program.run("-ver").strip().replace(".", "").isdigit()
+
+
+# A captioner that is killed ---------------------------------------------------------------------
+
+KILLED = """
+import sys, time
+from captioning.batch.exiftool import ExifTool
+with ExifTool() as program:
+    print(program.run("-ver"), program._process.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_exiftool_ends_with_a_captioner_that_is_killed(number):
+    """By itself it waits for ever for more input."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    group = int((process.stdout.readline() + process.stdout.readline()).split()[-1])
+    assert is_running(group)
+    process.send_signal(number)
+    process.communicate()
+    until = time.monotonic() + 20
+    while is_running(group) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_running(group)
+
+
+def is_running(group):
+    """Whether there is a process of this group."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_caption_that_a_killed_run_has_written_counts_as_written(photo, writer):
+    assert writer.write(photo, TEXT)
+    before = photo.read_bytes()
+    assert writer.write(photo, f"  {TEXT} ")
+    assert not writer.write(photo, "Another caption.")
+    assert photo.read_bytes() == before

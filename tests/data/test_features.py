@@ -16,6 +16,7 @@ from PIL import Image
 from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Pixels
 from captioning.data.features import (
+    FeatureError,
     Features,
     MeanFeatures,
     OtherFeatures,
@@ -257,9 +258,9 @@ def test_a_power_cut_may_keep_features_without_their_marks_but_never_marks_alone
     monkeypatch.setattr(np.memmap, "flush", record)
     cached(tmp_path / "cache", photographs, Encode())
     states = [state for state in states if state.dtype.names]
-    assert [int(state["done"].sum()) for state in states] == [0, 0, 2, 2, 4, 4, 6, 6, 7]
+    assert [np.count_nonzero(state["done"]) for state in states] == [0, 0, 2, 2, 4, 4, 6, 6, 7]
     for state in states:
-        rows = state["done"] == 1
+        rows = state["done"] != 0
         np.testing.assert_array_equal(state["features"][rows], encode_directly(photographs)[rows])
 
 
@@ -361,3 +362,67 @@ except OSError as error:
     assert done.stdout.startswith("WriteError ")
     assert "(File too large)" in done.stdout
     assert os.listdir(tmp_path / "cache") == []
+
+
+# Damage within the file -------------------------------------------------------------------------
+
+
+def write_nan(rows):
+    rows["features"][3].flat[7] = np.nan
+
+
+def flip_a_bit(rows):
+    rows["features"][5].view(np.uint16).flat[2] ^= 4
+
+
+def halve(rows):
+    rows["features"] *= np.float16(0.5)
+
+
+@pytest.mark.parametrize("damage", [write_nan, flip_a_bit, halve])
+def test_rows_that_were_changed_are_computed_anew(tmp_path, photographs, damage):
+    (path,) = files_of_a_cache(tmp_path / "cache", photographs, Encode())
+    rows = np.load(path, mmap_mode="r+")
+    damage(rows)
+    rows.flush()
+    features = cached(tmp_path / "cache", photographs, Encode())
+    np.testing.assert_array_equal(features, encode_directly(photographs))
+
+
+def test_a_cache_under_the_name_of_another_is_not_served(tmp_path, photographs):
+    def other(pixels):
+        return -Encode()(pixels)
+
+    (path,) = files_of_a_cache(tmp_path / "cache", photographs, Encode())
+    cached(tmp_path / "other", photographs, other, weights_hash="other")
+    (tmp_path / "other" / next(iter(os.listdir(tmp_path / "other")))).replace(path)
+    features = cached(tmp_path / "cache", photographs, Encode())
+    np.testing.assert_array_equal(features, encode_directly(photographs))
+
+
+def test_another_photograph_of_the_same_name_and_size_is_encoded(tmp_path):
+    path = tmp_path / "0.bmp"
+    photographs = [Photograph(path.name, path, ("a dog",))]
+    for colour in ("red", "blue"):
+        Image.new("RGB", (8, 8), colour).save(path)
+        os.utime(path, ns=(0, len(colour)))
+        features = cached(tmp_path / "cache", photographs, Encode())
+        np.testing.assert_array_equal(features, encode_directly(photographs))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e5])
+def test_features_that_are_no_numbers_in_float16_are_refused(tmp_path, photographs, bad):
+    def encode(pixels):
+        features = Encode()(pixels)
+        features[-1, 0, 0] = bad
+        return features
+
+    with pytest.raises(FeatureError, match=r"1\.png: .* not numbers .* other encoder weights"):
+        cached(tmp_path / "cache", photographs, encode)
+
+
+def test_what_a_killed_run_has_left_of_a_cache_is_removed(tmp_path, photographs):
+    (path,) = files_of_a_cache(tmp_path / "cache", photographs, Encode())
+    path.rename(path.with_name(f".{path.name}.4194305"))  # a number that no process has
+    cached(tmp_path / "cache", photographs, Encode())
+    assert os.listdir(tmp_path / "cache") == [path.name]

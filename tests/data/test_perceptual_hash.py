@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from captioning.data import perceptual_hash as module
+from captioning.data.images import ImageError
 from captioning.data.perceptual_hash import (
     ALIKE,
     bit_distances,
@@ -168,3 +169,9 @@ def test_a_large_photograph_is_hashed_like_its_small_copy():
     file = io.BytesIO()
     large.save(file, "JPEG", quality=90)
     assert find_alike(stack(file.getvalue()), stack(large.resize((224, 224), Image.Resampling.BOX)))
+
+
+def test_a_photograph_that_is_gone_is_one_sentence(tmp_path, photographs):
+    photographs[1].path.unlink()
+    with pytest.raises(ImageError, match=photographs[1].path.name):
+        cached_thumbnails(tmp_path / "cache", photographs)

@@ -326,3 +326,13 @@ def test_the_hash_of_an_encoder_depends_on_where_it_strides(resnet):
     first, second = map(encoder_hash, encoders)
     assert first != second
     assert first == encoder_hash(deepcopy(encoders[0]))
+
+
+@pytest.mark.parametrize("name", ["conv1.weight", "layer3.0.bn2.running_var", "fc.bias"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(resnet, tmp_path, name, bad):
+    state = {each: value.clone() for each, value in resnet.state_dict().items()}
+    state[name].view(-1)[1] = bad
+    torch.save(state, tmp_path / "bad.pth")
+    with pytest.raises(PretrainedError, match=rf"bad\.pth: .* its {name} holds .* not numbers"):
+        pretrained_encoder(tmp_path / "bad.pth")

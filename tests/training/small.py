@@ -2,13 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from captioning.data.dataset import Batch
-from captioning.data.splits import hashed_split
 from captioning.data.vocab import END, PAD, SPECIAL_TOKENS, START, Vocabulary
 from captioning.network.config import ENCODER_CHANNELS, ModelConfig
 from captioning.network.decoder import Decoder
@@ -26,18 +23,6 @@ EVERYTHING = replace(CONFIG, entropy=0.1, guidance=0.3, detection=0.05, distilla
 LOCATIONS = 4
 # All words are frequent enough to be detected, but for the function word.
 caption_loss = CaptionLoss(VOCABULARY, [[[START, 4, 5, 6, END], [START, 7, 8, END]]] * 10)
-
-
-def draw_photographs(folder, **missing):
-    """Photographs of noise in a folder, so many of each split; their names."""
-    noise, names = np.random.default_rng(0), []
-    for name in (f"{i}.png" for i in range(1000)):
-        if missing.get(hashed_split(name), 0):
-            missing[hashed_split(name)] -= 1
-            pixels = noise.integers(0, 256, (6, 9, 3), dtype=np.uint8)
-            Image.fromarray(pixels).resize((90, 60)).save(folder / name)
-            names.append(name)
-    return names
 
 
 def mean_of(loss):

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from captioning.network.saved_network import load_plain
 from captioning.training.fit import Run, Task, fit
 from captioning.training.resume import Progress, ResumeError, ResumeFile
-from captioning.training.train import learning_rate_factor
+from captioning.training.train import NonFiniteLossError, learning_rate_factor
 from tests.training.small import (
     CONFIG,
     SIZES,
@@ -343,3 +344,46 @@ def test_the_schedule_ends_at_zero_with_the_last_step(run):
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0)
     assert rates[0] == pytest.approx(0.01 * learning_rate_factor(3, 12, CONFIG.warmup))
+
+
+# Numbers that are none --------------------------------------------------------------------------
+
+
+def finite(path):
+    saved = load_plain(path)
+    return all(value.isfinite().all() for value in saved["network"].values())
+
+
+@pytest.mark.parametrize("every", [0.0, 300.0])
+def test_weights_that_no_checkpoint_can_hold_are_not_saved(run, every):
+    """Half a million does not fit float16: the file would hold infinity."""
+
+    def exploding(network, batch, config):
+        exploding.steps += 1
+        if exploding.steps == 5:
+            with torch.no_grad():
+                network.decoder.embedding.weight[4, 0] = 5e5
+        return caption_loss(network, batch, config)
+
+    exploding.steps = 0
+    with pytest.raises(NonFiniteLossError, match=r"embedding\.weight .* by step [56] .*--learning"):
+        fit_small(small_model(), replace(run, save_every=every), loss_function=exploding)
+    assert finite(run.resume)
+    assert len(fit_small(small_model(), run)) == 4  # from the last good state
+    assert finite(run.resume)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_score_that_is_no_number_keeps_the_epoch_before(run, bad):
+    network, losses = small_model(), iter([1.0, bad])
+    task = Task(
+        batches=sampler,
+        steps=3,
+        score=lambda network: {"CIDEr-D": 1.0, "loss": next(losses)},
+        rank=lambda figures: (figures["CIDEr-D"], -figures["loss"]),
+        loss_function=caption_loss,
+    )
+    with pytest.raises(NonFiniteLossError, match=rf"became {bad} after epoch 2, step 6"):
+        fit(network, task, CONFIG, run)
+    assert torch.load(run.best)["figures"]["loss"] == 1.0
+    assert len(load_plain(run.resume)["records"]) == 1

@@ -21,7 +21,7 @@ from captioning.data.splits import hashed_split
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.saved_network import load_plain
 from captioning.training.recipe import STAGES
-from tests.training.small import draw_photographs
+from tools.attacks.small_training import draw_photographs
 
 ROOT = Path(__file__).resolve().parents[2]
 SPIED = Path(__file__).with_name("spied.py")

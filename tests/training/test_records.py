@@ -1,10 +1,15 @@
 """The records of a run: which ones a stage keeps, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
-from captioning.errors import CaptioningError
+from captioning.errors import CaptioningError, SettingError
 from captioning.training.records import Report, RunFiles, read_records
 
 FIGURES = {"loss": 2.5, "BLEU-4": 20.0, "CIDEr-D": 50.0}
@@ -83,3 +88,47 @@ def test_a_file_of_anything_else_is_refused_before_training(files, content):
     files.metrics.write_bytes(content)
     with pytest.raises(CaptioningError, match=r"small\.jsonl: .* choose another --name"):
         Report(files, "finetune")
+
+
+# One at a time ----------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from captioning.training.records import RunFiles
+with RunFiles(sys.argv[1]).alone():
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_of_two_runs_of_one_name_the_second_is_refused_unless_the_first_was_killed(
+    files, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("captioning.training.records._READERS_NOTICE", 0.3)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [sys.executable, "-c", HOLD, files.name]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    try:
+        assert first.stdout.readline() == b"locked\n"
+        with pytest.raises(SettingError, match="runs/small: another run of this name"):
+            files.alone().__enter__()
+        with RunFiles("other").alone():
+            pass
+    finally:
+        first.kill()
+        first.communicate()
+    with files.alone():
+        pass
+    with files.alone():
+        pass
+    assert os.listdir(tmp_path / "runs" / "small") == []  # the lock is no file
+
+
+def test_a_lock_that_readers_of_a_killed_run_still_have_is_waited_for(files):
+    ours = files.alone()
+    ours.__enter__()
+    timer = threading.Timer(1.0, ours.__exit__, (None, None, None))
+    timer.start()
+    with files.alone():
+        assert not timer.is_alive()
+    timer.join()
