@@ -5,7 +5,14 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image, ImageFile
 
-from captioning.data import heif_files, jpeg_files, png_files, tiff_files, wavelet_files
+from captioning.data import (
+    gif_files,
+    heif_files,
+    jpeg_files,
+    png_files,
+    tiff_files,
+    wavelet_files,
+)
 from captioning.data.photo_memory import require_memory, require_room_for
 from captioning.data.photo_sources import ImageError
 
@@ -137,12 +144,6 @@ def _loaded(image: ImageFile.ImageFile, name: str, overhead: int = 0) -> Image.I
     return image
 
 
-def _gif(stream: BinaryIO, name: str) -> Image.Image:
-    from PIL import GifImagePlugin
-
-    return _loaded(GifImagePlugin.GifImageFile(stream), name)
-
-
 def _bmp(stream: BinaryIO, name: str) -> Image.Image:
     from PIL import BmpImagePlugin
 
@@ -173,6 +174,6 @@ _DECODERS: dict[str, Callable[[BinaryIO, str], Image.Image]] = {
     "HEIF": heif_files.decode,
     "WEBP": _webp,
     "AVIF": _avif,
-    "GIF": _gif,
+    "GIF": gif_files.decode,
     "BMP": _bmp,
 }
