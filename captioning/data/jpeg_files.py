@@ -65,7 +65,7 @@ def _decode(
     head = _head(stream)
     ended = _EndedStream(head.parts.binary())
     image = JpegImagePlugin.JpegImageFile(cast(BinaryIO, ended))
-    image.info |= head.info
+    image.info.update(head.info)
     # What stays in memory for as long as it is decoded, whatever the size of the result.
     full_size = image.size
     held = head.layout.held(*full_size)

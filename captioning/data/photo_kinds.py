@@ -50,6 +50,9 @@ _BRANDS_OF_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm"
 _BRANDS_OF_HEIF |= {b"mif1", b"msf1", b"mif2"}
 _BRANDS_OF_RAW = {b"crx "}
 
+# Run lengths in a BMP, for pixels of 8 and of 4 bits. Pillow decodes them in Python.
+_RUN_LENGTHS, _MOST_RUN_LENGTHS = (1, 2), 25_000_000  # pixels
+
 _BEGINNINGS = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -147,7 +150,14 @@ def _loaded(image: ImageFile.ImageFile, name: str, overhead: int = 0) -> Image.I
 def _bmp(stream: BinaryIO, name: str) -> Image.Image:
     from PIL import BmpImagePlugin
 
-    return _loaded(BmpImagePlugin.BmpImageFile(stream), name)
+    image = BmpImagePlugin.BmpImageFile(stream)
+    is_packed = image.info.get("compression") in _RUN_LENGTHS
+    if is_packed and image.width * image.height > _MOST_RUN_LENGTHS:
+        raise ImageError(
+            f"{name} is a compressed BMP of more than {_MOST_RUN_LENGTHS / 1e6:g} megapixels, "
+            "which takes long to read: save it as PNG."
+        )
+    return _loaded(image, name)
 
 
 def _webp(stream: BinaryIO, name: str) -> Image.Image:

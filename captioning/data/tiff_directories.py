@@ -48,8 +48,9 @@ class Header(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """One picture of a TIFF: its tags, and the entries of those that decoders may see."""
+    """One picture of a TIFF: where its directory is, its tags, the entries decoders may see."""
 
+    start: int
     tags: Tags
     entries: tuple[bytes, ...]
 
@@ -114,7 +115,7 @@ def _directory(stream: BinaryIO, header: Header, start: int) -> tuple[Directory,
                 tags[tag] = values if tag in _LISTS else values[0]
             if tag in _SEEN:
                 seen.append(entry)
-    return Directory(tags, tuple(seen)), following
+    return Directory(start, tags, tuple(seen)), following
 
 
 def _values(stream: BinaryIO, header: Header, entry: bytes) -> tuple[Any, ...]:
@@ -127,7 +128,9 @@ def _values(stream: BinaryIO, header: Header, entry: bytes) -> tuple[Any, ...]:
     if size > len(room):
         stream.seek(struct.unpack(header.pointer, room)[0])
         room = stream.read(size)
-    if kind not in _CODES or len(room) < size:
+    if len(room) < size:
+        raise ValueError("values beyond the end of the file")
+    if kind not in _CODES:
         return ()
     return struct.unpack_from(f"{header.order}{count}{_CODES[kind]}", room)
 
@@ -139,19 +142,16 @@ def _unpack(code: str, stream: BinaryIO) -> tuple[Any, ...]:
 
 
 class OneDirectory:
-    """A TIFF with a single directory, of few tags, behind its end: as decoders are to see it."""
+    """A TIFF with a single directory, of few tags, in its place: as decoders are to see it."""
 
     def __init__(self, stream: BinaryIO, header: Header, directory: Directory) -> None:
         self._stream = stream
-        end = stream.seek(0, 2)
-        self._end = end + end % 2
-        size = 16 if header.is_big else 8
-        stream.seek(0)
-        head = stream.read(size)
-        pointer = struct.pack(header.pointer, self._end)
-        self._head = head[: size - len(pointer)] + pointer
-        count = struct.pack(header.order + ("Q" if header.is_big else "H"), len(directory.entries))
-        self._tail = count + b"".join(directory.entries) + bytes(len(pointer))
+        pointer = struct.pack(header.pointer, directory.start)
+        count_code = header.order + ("Q" if header.is_big else "H")
+        count = struct.pack(count_code, len(directory.entries))
+        entries = count + b"".join(directory.entries) + bytes(len(pointer))
+        # It has at most as many tags as the one that was there, so it covers nothing else.
+        self._patches = sorted([(len(pointer), pointer), (directory.start, entries)])
         self._at = 0
 
     def binary(self) -> BinaryIO:
@@ -160,31 +160,32 @@ class OneDirectory:
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, at most ``size``; all that are left where it is negative."""
-        whole = self._end + len(self._tail)
-        stop = whole if size < 0 else min(whole, self._at + size)
-        data = b"".join(self._pieces(stop))
+        data = b"".join(self._pieces(self._at, size))
         self._at += len(data)
         return data
 
-    def _pieces(self, stop: int) -> Iterator[bytes]:
-        """What lies between here and ``stop``: of the header, the file and the directory."""
-        at = self._at
-        if at < len(self._head):
-            yield self._head[at : min(stop, len(self._head))]
-            at = len(self._head)
-        if at < min(stop, self._end):
-            self._stream.seek(at)
-            wanted = min(stop, self._end) - at
-            piece = self._stream.read(wanted)
+    def _pieces(self, at: int, size: int) -> Iterator[bytes]:
+        """What is there from ``at``, at most ``size`` bytes: in turn of the file and of ours."""
+        for start, patch in self._patches:
+            if start + len(patch) <= at:
+                continue
+            if at < start:
+                self._stream.seek(at)
+                piece = self._stream.read(start - at if size < 0 else min(size, start - at))
+                yield piece
+                at, size = at + len(piece), size - len(piece) if size > 0 else size
+            if at < start or not size:
+                return
+            piece = patch[at - start :][: None if size < 0 else size]
             yield piece
-            yield bytes(wanted - len(piece))
-            at += wanted
-        if at < stop:
-            yield self._tail[at - self._end : stop - self._end]
+            at, size = at + len(piece), size - len(piece) if size > 0 else size
+        if size:
+            self._stream.seek(at)
+            yield self._stream.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to another place."""
-        self._at = offset + {0: 0, 1: self._at, 2: self._end + len(self._tail)}[whence]
+        self._at = offset + {0: 0, 1: self._at, 2: self._stream.seek(0, 2)}[whence]
         return self._at
 
     def tell(self) -> int:

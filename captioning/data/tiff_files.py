@@ -95,4 +95,4 @@ def _overhead(tags: Tags, size: tuple[int, int], length: int) -> int:
         return pieces
     width, height = (tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1)) if TILES in tags else size
     bits = max(8, *tags.get(BITS, (1,))) * tags.get(SAMPLES, 1)
-    return pieces + width * height * bits // 8 + 2 * length
+    return int(pieces + width * height * bits // 8 + 2 * length)

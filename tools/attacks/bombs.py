@@ -312,5 +312,7 @@ def _bmps() -> Named:
     yield "square.bmp", _bmp(2**31 - 1, 2**31 - 1, 0, b"")
     yield "rle.bmp", _bmp(13_000, 13_000, 1, b"\xff\0" * 2_000_000)
     yield "rle_lines.bmp", _bmp(13_000, 13_000, 1, b"\1\0\0\0" * 13_000)
+    yield "rle_lines5000.bmp", _bmp(5_000, 5_000, 1, b"\1\0\0\0" * 5_000)
+    yield "rle_jumps5000.bmp", _bmp(5_000, 5_000, 1, b"\0\2\1\0" * 2_000_000)
     yield "rle_jumps.bmp", _bmp(13_000, 13_000, 1, b"\0\2\xff\xff" * 100)
     yield "rle_nothing.bmp", _bmp(13_000, 13_000, 1, b"\0\0" * 20_000_000)

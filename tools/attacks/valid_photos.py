@@ -29,7 +29,8 @@ def exif(orientation: int) -> bytes:
     """EXIF that says which way up a photograph is."""
     tags = Image.Exif()
     tags[274] = orientation
-    return tags.tobytes()
+    made: bytes = tags.tobytes()
+    return made
 
 
 @cache
@@ -74,7 +75,8 @@ def png(width: int, height: int, pixels: bytes, depth: int = 8, **parts: Any) ->
     colour, interlaced = parts.get("colour", 0), parts.get("interlaced", 0)
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     body = chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + parts.get("before", b"") + body
+    before: bytes = parts.get("before", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + body
 
 
 def deflated_zeros(count: int) -> bytes:
