@@ -1,5 +1,6 @@
 """GIF: the first picture of it, past its comments, of which there may be millions."""
 
+import struct
 from typing import BinaryIO
 
 from PIL import GifImagePlugin, Image
@@ -10,6 +11,8 @@ from captioning.data.stream_parts import MOST_STEPS, Parts
 _EXTENSION, _PICTURE = b"!", b","
 _CONTROL = b"\xf9"  # says which colour is transparent
 _HAS_PALETTE = 0x80
+# The most bytes that a picture has: two codes of 12 bits a pixel, in blocks; a palette.
+_DATA_OF_PIXEL, _DATA = 4, 4096
 
 
 def decode(stream: BinaryIO, name: str) -> Image.Image:
@@ -36,7 +39,9 @@ def _parts(stream: BinaryIO) -> Parts:
                 at += 1
                 continue
             parts.add(*control)
-            parts.add(at, end - at)
+            stream.seek(at + 5)
+            width, height = struct.unpack("<HH", stream.read(4))
+            parts.add(at, min(end - at, _DATA_OF_PIXEL * width * height + _DATA))
             return parts
         start, at = at, _behind_blocks(stream, at + 2)
         if kind[1:] == _CONTROL:

@@ -37,6 +37,7 @@ _INFO = {b"Exif": "exif", b"http://ns.adobe.com/xap/1.0/": "xmp"}  # by how thei
 # Comments, and what applications keep, save what says which colours there are: JFIF and Adobe.
 _UNSEEN = {0xFE, *range(0xE1, 0xF0)} - {0xEE}
 _MOST_TABLES = 10_000
+_DATA_OF_PIXEL, _DATA = 16, 1 << 20  # the most bytes of all scans
 _FEW_SCANS, _MOST_SCANS, _SCANNED_PIXELS = 64, 1000, 2_000_000_000
 
 
@@ -170,10 +171,11 @@ def _require_few_scans(stream: BinaryIO, first: int, size: tuple[int, int]) -> N
 
     libjpeg goes over all blocks of the picture for each of them. Encoders write some ten.
     """
-    most = max(_FEW_SCANS, _SCANNED_PIXELS // max(1, size[0] * size[1]))
-    count, at = 0, first
+    pixels = size[0] * size[1]
+    most = max(_FEW_SCANS, _SCANNED_PIXELS // max(1, pixels))
+    count, at, end = 0, first, first + _DATA + _DATA_OF_PIXEL * pixels
     for _ in range(_MOST_TABLES):
-        marker, at = _next_marker(stream, at)
+        marker, at = _next_marker(stream, at, end)
         if marker in (0, _END[1]):
             return
         count += marker == _START_OF_SCAN
@@ -184,13 +186,18 @@ def _require_few_scans(stream: BinaryIO, first: int, size: tuple[int, int]) -> N
     raise ValueError("too many scans")
 
 
-def _next_marker(stream: BinaryIO, at: int) -> tuple[int, int]:
-    """The next marker, and where the bytes behind it begin; 0 where there is none."""
+def _next_marker(stream: BinaryIO, at: int, end: int) -> tuple[int, int]:
+    """The next marker, and where the bytes behind it begin; 0 where the file has none.
+
+    Raises ValueError where none begins before ``end``.
+    """
     stream.seek(at)
     while len(piece := stream.read(1 << 16)) > 1:
         if match := _MARKER.search(piece):
             return piece[match.end() - 1], at + match.end()
         at = stream.seek(at + len(piece) - 1)  # its last byte may be the first of a marker
+        if at > end:
+            raise ValueError("too much data")
     return 0, at
 
 

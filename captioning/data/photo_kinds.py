@@ -13,7 +13,7 @@ from captioning.data import (
     tiff_files,
     wavelet_files,
 )
-from captioning.data.photo_memory import require_memory, require_room_for
+from captioning.data.photo_memory import require_memory, require_room_for, require_short
 from captioning.data.photo_sources import ImageError
 
 READABLE = "JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, JPEG 2000 or BMP"
@@ -141,8 +141,8 @@ def _not_read(kind: str | None, name: str) -> ImageError:
 # one for the whole process.
 
 
-def _loaded(image: ImageFile.ImageFile, name: str, overhead: int = 0) -> Image.Image:
-    require_room_for(image, name, overhead)
+def _loaded(image: ImageFile.ImageFile, name: str, overhead: int = 0, held: int = 0) -> Image.Image:
+    require_room_for(image, name, overhead, held)
     image.load()
     return image
 
@@ -163,19 +163,21 @@ def _bmp(stream: BinaryIO, name: str) -> Image.Image:
 def _webp(stream: BinaryIO, name: str) -> Image.Image:
     from PIL import WebPImagePlugin
 
+    held = require_short(stream, name)
     # The decoder takes memory for the canvas as soon as it is made.
     head = stream.read(30)
     if head[12:16] == b"VP8X":
         size = tuple(int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
         require_memory(name, (size[0], size[1]), size[0] * size[1] * 17)
     stream.seek(0)
-    return _loaded(WebPImagePlugin.WebPImageFile(stream), name, 9)
+    return _loaded(WebPImagePlugin.WebPImageFile(stream), name, 9, held)
 
 
 def _avif(stream: BinaryIO, name: str) -> Image.Image:
     from PIL import AvifImagePlugin
 
-    return _loaded(AvifImagePlugin.AvifImageFile(stream), name, 12)
+    held = require_short(stream, name)
+    return _loaded(AvifImagePlugin.AvifImageFile(stream), name, 12, held)
 
 
 _DECODERS: dict[str, Callable[[BinaryIO, str], Image.Image]] = {

@@ -261,7 +261,7 @@ def _boxed() -> Named:
         data = real()[suffix]
         for name, size in sized.items():
             yield f"says{name}{suffix}", _patched(data, b"ispe", 4, struct.pack(">II", *size))
-        large = encode(black.resize((5_000, 4_000)), kind, quality=30, **_QUICK[kind])
+        large = encode(black.resize((2_000, 1_500)), kind, quality=30, **_QUICK[kind])
         yield f"large{suffix}", large
         yield f"large_says64{suffix}", _patched(large, b"ispe", 4, struct.pack(">II", 64, 64))
         deepest = b"".join(struct.pack(">I4s", 8 * (20_000 - i), b"meta") for i in range(20_000))
