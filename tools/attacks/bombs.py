@@ -157,8 +157,8 @@ def _tags_of_tiff() -> Named:
     yield "tiles.tif", grey_tiff(32_000, 16_000, 1, listed, *tiles)
     for tag in (258, 277, 282, 296, 338, 339, 700, 34675, 274, 320):
         for kind, size in ((3, 2), (5, 8), (12, 8)):
-            entry = (tag, kind, len(listed) // size, 8)
-            yield f"tag{tag}_{kind}.tif", grey_tiff(8, 8, 1, listed + pixels, entry)
+            entry = (tag, kind, 4_000_000 // size, 8)
+            yield f"tag{tag}_{kind}.tif", grey_tiff(8, 8, 1, listed[:4_000_000] + pixels, entry)
 
 
 # JPEG -------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def _boxed() -> Named:
         data = real()[suffix]
         for name, size in sized.items():
             yield f"says{name}{suffix}", _patched(data, b"ispe", 4, struct.pack(">II", *size))
-        large = encode(black.resize((2_000, 1_500)), kind, quality=30, **_QUICK[kind])
+        large = encode(black.resize((800, 600)), kind, quality=30, **_QUICK[kind])
         yield f"large{suffix}", large
         yield f"large_says64{suffix}", _patched(large, b"ispe", 4, struct.pack(">II", 64, 64))
         deepest = b"".join(struct.pack(">I4s", 8 * (20_000 - i), b"meta") for i in range(20_000))
