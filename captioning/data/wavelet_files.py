@@ -1,11 +1,12 @@
 """JPEG 2000: decoded small, for which its wavelets are made."""
 
 import struct
+from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image, Jpeg2KImagePlugin
 
-from captioning.data.photo_memory import pixel_memory, require_memory
+from captioning.data.photo_memory import pixel_memory, require_memory, require_short
 
 _OVERHEAD = 14  # bytes a pixel besides the image: OpenJPEG's planes of 32 bits
 _START = b"\xff\x4f\xff\x51"  # the markers SOC and SIZ
@@ -40,15 +41,15 @@ def decode(stream: BinaryIO, name: str, near: int | None) -> Image.Image:
     Without ``near``, at full size. Raises ImageError if it takes too much memory.
     """
     codestream = _headers(stream)
-    length = stream.seek(0, 2)
-    stream.seek(0)
-    image = Jpeg2KImagePlugin.Jpeg2KImageFile(stream)
+    held = require_short(stream, name)
+    # Of a file that another program shortens meanwhile, OpenJPEG would end the process.
+    image = Jpeg2KImagePlugin.Jpeg2KImageFile(BytesIO(stream.read()))
     times = min(image.size) // (2 * near) if near is not None else 1
     reduce = min(max(1, times).bit_length() - 1, codestream.halvings)
     image.reduce = reduce
     shrunk = image.width * image.height >> 2 * reduce
     pixels = shrunk * (pixel_memory(image.mode) + _OVERHEAD)
-    require_memory(name, image.size, 3 * length + pixels + codestream.held)
+    require_memory(name, image.size, held + pixels + codestream.held)
     image.load()
     return image
 
