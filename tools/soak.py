@@ -22,6 +22,7 @@ from typing import Any
 from captioning.files import write_text
 from tools.attacks import dependencies, determinism, one_visitor
 from tools.attacks import faults, kills, one_visitor
+from tools.attacks import images, one_visitor
 from tools.attacks.outcome import Outcome
 from tools.marks import with_part
 from tools.timing import processor
@@ -32,6 +33,7 @@ RESULT, DOCUMENT = ROOT / "docs" / "soak.json", ROOT / "SECURITY.md"
 # Each takes an empty folder to work in.
 PARTS: Mapping[str, Callable[[Path], Iterator[Outcome]]] = {
     "determinism": determinism.attacks,
+    "images": images.attacks,
     "one visitor": one_visitor.attacks,
     "dependencies": dependencies.attacks,
     "kills": kills.attacks,

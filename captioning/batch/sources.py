@@ -226,8 +226,16 @@ def _sort_entries(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[
     for entry in entries:
         # Hidden too is what macOS writes beside each file on drives of other systems: "._a.jpg".
         if not entry.name.startswith("."):
-            (folders if entry.is_dir() else files).append(entry.name)
+            (folders if _is_folder(entry) else files).append(entry.name)
     return sorted(files), sorted(folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one; a link that cannot be followed is none."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or to where nobody may look: the others are still there
+        return False
 
 
 def is_picture(name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from captioning.data.photo_memory import pixel_memory, require_memory
+from captioning.data.photo_memory import pixel_memory, require_memory, require_short
 from captioning.data.photo_sources import ImageError
 
 # Bytes a pixel besides the image: planes of YCbCr, and the RGB that libheif makes of them.
@@ -29,10 +29,12 @@ def decode(stream: BinaryIO, name: str) -> Image.Image:
             f"{name} is a HEIC photograph, which only pillow-heif can read: run pip install "
             "pillow-heif, or export the photograph as JPEG."
         ) from None
+    held = require_short(stream, name)
     file = pillow_heif.open_heif(stream, convert_hdr_to_8bit=True)
     width, height = file.size
     overhead = _OVERHEAD if file.info["bit_depth"] <= 8 else _DEEP_OVERHEAD
-    require_memory(name, file.size, width * height * (pixel_memory(file.mode) + overhead))
+    pixels = width * height * (pixel_memory(file.mode) + overhead)
+    require_memory(name, file.size, pixels + held)
     image: Image.Image = file.to_pillow()
     image.info.clear()
     return image

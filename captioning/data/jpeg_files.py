@@ -6,6 +6,7 @@ picture is grey. Three quarters of its rows must be there; then people see what 
 does the model.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -15,6 +16,7 @@ from PIL import Image, JpegImagePlugin
 
 from captioning.data.photo_memory import MEMORY_LIMIT, pixel_memory, require_memory
 from captioning.data.photo_sources import ImageError
+from captioning.data.stream_parts import MOST_STEPS, Parts
 
 ENDS_EARLY = (
     "The file of this photograph ends early, so a part at its bottom may be missing or blurred: "
@@ -29,6 +31,14 @@ _NOISE = bytes((37 * i + i * i // 7) % 255 for i in range(1 << 16))
 _START_OF_SCAN, _PROGRESSIVE = 0xDA, {0xC2, 0xC6, 0xCA, 0xCE}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # the markers that start a frame
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # the markers without a length
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # among the data of scans
+_APPLICATION = {0xE1}  # where EXIF and XMP are
+_INFO = {b"Exif": "exif", b"http://ns.adobe.com/xap/1.0/": "xmp"}  # by how their segments begin
+# Comments, and what applications keep, save what says which colours there are: JFIF and Adobe.
+_UNSEEN = {0xFE, *range(0xE1, 0xF0)} - {0xEE}
+_MOST_TABLES = 10_000
+_DATA_OF_PIXEL, _DATA = 16, 1 << 20  # the most bytes of all scans
+_FEW_SCANS, _MOST_SCANS, _SCANNED_PIXELS = 64, 1000, 2_000_000_000
 
 
 def decode(stream: BinaryIO, name: str, near: int | None) -> tuple[Image.Image, bool]:
@@ -53,20 +63,21 @@ def decode(stream: BinaryIO, name: str, near: int | None) -> tuple[Image.Image, 
 def _decode(
     stream: BinaryIO, name: str, near: int | None, tail: Iterator[bytes] | list[bytes]
 ) -> tuple[Image.Image, bool]:
-    stream.seek(0)
-    layout = _layout(stream)
-    stream.seek(0)
-    ended = _EndedStream(stream)
+    head = _head(stream)
+    ended = _EndedStream(head.parts.binary())
     image = JpegImagePlugin.JpegImageFile(cast(BinaryIO, ended))
+    image.info.update(head.info)
     # What stays in memory for as long as it is decoded, whatever the size of the result.
     full_size = image.size
-    held = layout.held(*full_size)
+    held = head.layout.held(*full_size)
     if near is not None:
         image.draft(None, (2 * near, 2 * near))
     elif (scale := _scale(image, held)) > 1:
         image.draft(None, (image.width // scale, image.height // scale))
     needed = held + image.width * image.height * pixel_memory(image.mode)
     require_memory(name, full_size, needed)
+    if head.layout.in_scans:
+        _require_few_scans(stream, head.scan, full_size)
     ended.tail = iter(tail)
     image.load()
     return image, ended.is_early
@@ -94,26 +105,100 @@ class _Layout(NamedTuple):
         return int(2 * share * (width + 8 * widest) * (height + 8 * tallest))
 
 
-def _layout(stream: BinaryIO) -> _Layout:
-    """Read the headers up to the first scan; what is damaged is left to the decoder to refuse."""
+class _Head(NamedTuple):
+    """A JPEG up to its first scan, which begins at ``scan``.
+
+    ``parts`` are what decoders need of the file; ``info`` what Pillow would have said of the rest.
+    """
+
+    parts: Parts
+    info: dict[str, bytes]
+    layout: _Layout
+    scan: int
+
+
+def _head(stream: BinaryIO) -> _Head:
+    """Read the headers; what is damaged is left to the decoder to refuse."""
+    parts, info = Parts(stream, [(0, 2)]), dict[str, bytes]()
     factors: tuple[tuple[int, int], ...] = ()
     is_progressive = False
-    stream.read(2)
-    while len(mark := stream.read(2)) == 2 and mark[0] == 0xFF:
-        if mark[1] == 0xFF:  # padding
-            stream.seek(-1, 1)
-        elif mark[1] not in _ALONE:
-            length = int.from_bytes(stream.read(2), "big") - 2
-            if mark[1] == _START_OF_SCAN:
-                components = stream.read(1) or b"\0"
-                return _Layout(factors, is_progressive or components[0] < len(factors))
-            if mark[1] in _FRAMES:
-                body = stream.read(max(0, length))
-                factors = tuple((x >> 4, x & 15) for x in body[7::3])
-                is_progressive = mark[1] in _PROGRESSIVE
-            else:
-                stream.seek(max(0, length), 1)
-    return _Layout(factors)
+    for marker, start, size in _segments(stream):
+        if marker == _START_OF_SCAN:
+            components = (_body(stream, start, 5) or b"\0")[0]
+            parts.add(start, stream.seek(0, 2) - start)
+            in_scans = is_progressive or components < len(factors)
+            return _Head(parts, info, _Layout(factors, in_scans), start)
+        if marker in _APPLICATION:
+            body = _body(stream, start, size)
+            if (key := _INFO.get(body.partition(b"\0")[0])) is not None:
+                info.setdefault(key, body.partition(b"\0")[2].removeprefix(b"\0"))
+        if marker in _FRAMES:
+            factors = tuple((x >> 4, x & 15) for x in _body(stream, start, size)[7::3])
+            is_progressive = marker in _PROGRESSIVE
+        if marker not in _UNSEEN:
+            parts.add(start, size)
+    return _Head(parts, info, _Layout(factors), 0)
+
+
+def _segments(stream: BinaryIO) -> Iterator[tuple[int, int, int]]:
+    """The marker, the start and the size, frame included, of each segment to the first scan."""
+    at, kept = 2, 0
+    for _ in range(MOST_STEPS):
+        stream.seek(at)
+        frame = stream.read(4)
+        if len(frame) < 4:
+            return
+        if frame[0] != 0xFF or frame[1] in (0, 0xFF) or frame[1] in _ALONE:
+            at += 1  # junk, padding, or the first half of a marker without a length
+            continue
+        size = int.from_bytes(frame[2:], "big") + 2
+        kept += frame[1] not in _UNSEEN
+        if kept > _MOST_TABLES:
+            break
+        yield frame[1], at, size
+        at += size
+    raise ValueError("too many segments")
+
+
+def _body(stream: BinaryIO, start: int, size: int) -> bytes:
+    """What is in a segment behind its length."""
+    stream.seek(start + 4)
+    return stream.read(max(0, size - 4))
+
+
+def _require_few_scans(stream: BinaryIO, first: int, size: tuple[int, int]) -> None:
+    """Raise ValueError for a JPEG of so many scans that it was made to take time.
+
+    libjpeg goes over all blocks of the picture for each of them. Encoders write some ten.
+    """
+    pixels = size[0] * size[1]
+    most = max(_FEW_SCANS, _SCANNED_PIXELS // max(1, pixels))
+    count, at, end = 0, first, first + _DATA + _DATA_OF_PIXEL * pixels
+    for _ in range(_MOST_TABLES):
+        marker, at = _next_marker(stream, at, end)
+        if marker in (0, _END[1]):
+            return
+        count += marker == _START_OF_SCAN
+        if count > min(most, _MOST_SCANS):
+            break
+        stream.seek(at)
+        at += max(2, int.from_bytes(stream.read(2), "big"))
+    raise ValueError("too many scans")
+
+
+def _next_marker(stream: BinaryIO, at: int, end: int) -> tuple[int, int]:
+    """The next marker, and where the bytes behind it begin; 0 where the file has none.
+
+    Raises ValueError where none begins before ``end``.
+    """
+    stream.seek(at)
+    while len(piece := stream.read(1 << 16)) > 1:
+        if match := _MARKER.search(piece):
+            return piece[match.end() - 1], at + match.end()
+        at = stream.seek(at + len(piece) - 1)  # its last byte may be the first of a marker
+        if at > end:
+            raise ValueError("too much data")
+    return 0, at
 
 
 class _EndedStream:

@@ -5,8 +5,15 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image, ImageFile
 
-from captioning.data import heif_files, jpeg_files, png_files, tiff_files, wavelet_files
-from captioning.data.photo_memory import require_memory, require_room_for
+from captioning.data import (
+    gif_files,
+    heif_files,
+    jpeg_files,
+    png_files,
+    tiff_files,
+    wavelet_files,
+)
+from captioning.data.photo_memory import require_memory, require_room_for, require_short
 from captioning.data.photo_sources import ImageError
 
 READABLE = "JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, JPEG 2000 or BMP"
@@ -42,6 +49,9 @@ _BRANDS_OF_AVIF = {b"avif", b"avis"}
 _BRANDS_OF_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _BRANDS_OF_HEIF |= {b"mif1", b"msf1", b"mif2"}
 _BRANDS_OF_RAW = {b"crx "}
+
+# Run lengths in a BMP, for pixels of 8 and of 4 bits. Pillow decodes them in Python.
+_RUN_LENGTHS, _MOST_RUN_LENGTHS = (1, 2), 25_000_000  # pixels
 
 _BEGINNINGS = {
     b"\xff\xd8\xff": "JPEG",
@@ -131,40 +141,43 @@ def _not_read(kind: str | None, name: str) -> ImageError:
 # one for the whole process.
 
 
-def _loaded(image: ImageFile.ImageFile, name: str, overhead: int = 0) -> Image.Image:
-    require_room_for(image, name, overhead)
+def _loaded(image: ImageFile.ImageFile, name: str, overhead: int = 0, held: int = 0) -> Image.Image:
+    require_room_for(image, name, overhead, held)
     image.load()
     return image
-
-
-def _gif(stream: BinaryIO, name: str) -> Image.Image:
-    from PIL import GifImagePlugin
-
-    return _loaded(GifImagePlugin.GifImageFile(stream), name)
 
 
 def _bmp(stream: BinaryIO, name: str) -> Image.Image:
     from PIL import BmpImagePlugin
 
-    return _loaded(BmpImagePlugin.BmpImageFile(stream), name)
+    image = BmpImagePlugin.BmpImageFile(stream)
+    is_packed = image.info.get("compression") in _RUN_LENGTHS
+    if is_packed and image.width * image.height > _MOST_RUN_LENGTHS:
+        raise ImageError(
+            f"{name} is a compressed BMP of more than {_MOST_RUN_LENGTHS / 1e6:g} megapixels, "
+            "which takes long to read: save it as PNG."
+        )
+    return _loaded(image, name)
 
 
 def _webp(stream: BinaryIO, name: str) -> Image.Image:
     from PIL import WebPImagePlugin
 
+    held = require_short(stream, name)
     # The decoder takes memory for the canvas as soon as it is made.
     head = stream.read(30)
     if head[12:16] == b"VP8X":
         size = tuple(int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
         require_memory(name, (size[0], size[1]), size[0] * size[1] * 17)
     stream.seek(0)
-    return _loaded(WebPImagePlugin.WebPImageFile(stream), name, 9)
+    return _loaded(WebPImagePlugin.WebPImageFile(stream), name, 9, held)
 
 
 def _avif(stream: BinaryIO, name: str) -> Image.Image:
     from PIL import AvifImagePlugin
 
-    return _loaded(AvifImagePlugin.AvifImageFile(stream), name, 12)
+    held = require_short(stream, name)
+    return _loaded(AvifImagePlugin.AvifImageFile(stream), name, 12, held)
 
 
 _DECODERS: dict[str, Callable[[BinaryIO, str], Image.Image]] = {
@@ -173,6 +186,6 @@ _DECODERS: dict[str, Callable[[BinaryIO, str], Image.Image]] = {
     "HEIF": heif_files.decode,
     "WEBP": _webp,
     "AVIF": _avif,
-    "GIF": _gif,
+    "GIF": gif_files.decode,
     "BMP": _bmp,
 }

@@ -5,6 +5,8 @@ time until the photograph is upright RGB. The estimates are per pixel of the dec
 tests measure that real processes stay below them.
 """
 
+from typing import BinaryIO
+
 from PIL import Image
 
 from captioning.data.photo_sources import ImageError
@@ -16,6 +18,8 @@ MEMORY_LIMIT = 1_000_000_000  # bytes
 _PIXEL = {"1": 5, "L": 5, "P": 5, "I;16": 6, "I;16L": 6, "I;16B": 6, "I;16N": 6}
 _PIXEL |= {"LA": 12, "PA": 12, "RGBa": 12, "La": 16}
 _OTHER_PIXEL = 8
+
+_COPIES = 3  # of a file's bytes, which decoders make that read it as a whole
 
 
 def pixel_memory(mode: str) -> int:
@@ -43,8 +47,23 @@ def too_large(name: str, size: tuple[int, int] | None = None) -> ImageError:
     )
 
 
-def require_room_for(image: Image.Image, name: str, overhead: int = 0) -> None:
-    """Refuse an image that is not yet loaded, by its header; ``overhead`` is bytes a pixel."""
+def require_room_for(image: Image.Image, name: str, overhead: int = 0, held: int = 0) -> None:
+    """Refuse an image that is not yet loaded, by its header.
+
+    ``overhead`` is bytes a pixel, ``held`` bytes whatever its size.
+    """
     mode = "PA" if image.mode == "P" and image.has_transparency_data else image.mode
     pixels = image.width * image.height
-    require_memory(name, image.size, pixels * (pixel_memory(mode) + overhead))
+    require_memory(name, image.size, pixels * (pixel_memory(mode) + overhead) + held)
+
+
+def require_short(stream: BinaryIO, name: str) -> int:
+    """Refuse a file that its decoder cannot hold, of whatever is in it; returns what it holds.
+
+    For decoders that read a file as a whole, and copy it.
+    """
+    held = _COPIES * stream.seek(0, 2)
+    stream.seek(0)
+    if held > MEMORY_LIMIT:
+        raise too_large(name)
+    return held

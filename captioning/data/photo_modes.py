@@ -1,6 +1,8 @@
 """Any mode of Pillow to upright RGB, and which values of deep pixels are black and white."""
 
+import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from captioning.data.photo_sources import ImageError
+from captioning.data.tiff_directories import ORIENTATION, orientation
 
-_ORIENTATION = 0x0112  # the EXIF and TIFF tag
+_RAW_EXIF = "Raw profile type exif"  # how old programs name EXIF in a PNG
 _BAND = 1 << 18  # values that are converted at a time
 _SAMPLE = 1 << 20  # values of which quantiles are taken
 
@@ -34,6 +37,8 @@ def upright_rgb(image: Image.Image, name: str, owned: bool) -> Image.Image:
     An image that is ``owned`` is closed as soon as it is not needed. Raises ImageError for a mode
     that cannot be converted.
     """
+    if owned:
+        _shorten_exif(image)
     if (turn := _turn(image)) is not None:
         # Turned first: then an image of one byte a pixel takes two, not eight.
         turned = image.transpose(turn)
@@ -104,9 +109,22 @@ def bands(height: int, row: int) -> Iterator[slice]:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """The turn that makes an image upright by its EXIF; None if it has none or is damaged."""
     try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return _TURNS.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # the pixels are intact, and probably upright: better than to refuse them
         return None
+
+
+def _shorten_exif(image: Image.Image) -> None:
+    """Leave of EXIF only which way up the image is.
+
+    Pillow would read all of its tags, and thousands may claim the same bytes.
+    """
+    exif, text = image.info.pop("exif", None), image.info.pop(_RAW_EXIF, None)
+    with suppress(ValueError, IndexError, OverflowError, struct.error):  # damaged
+        if exif is None and text:
+            exif = bytes.fromhex("".join(text.split("\n")[3:]))
+        if exif and (turn := orientation(exif.removeprefix(b"Exif\0\0"))) is not None:
+            image.getexif()[ORIENTATION] = turn
 
 
 def _over_white(image: Image.Image) -> Image.Image:

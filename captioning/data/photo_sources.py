@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from functools import partial
 from io import BytesIO
 from typing import BinaryIO
 
@@ -100,13 +101,29 @@ def _held(source: bytes | BinaryIO) -> BinaryIO:
     return BytesIO(content)
 
 
+def _at_once(name: str, path: str, flags: int) -> int:
+    """Open a regular file without waiting, as for the kernel's log, which looks like one.
+
+    Raises ImageError where by now it is another kind of file.
+    """
+    file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise _not_ordinary(name)
+
+
+def _not_ordinary(name: str) -> ImageError:
+    return ImageError(f"{name} is not an ordinary file: give the path of a photograph.")
+
+
 def _open_path(path: Path, name: str) -> BinaryIO:
     """Open a regular file, or raise ImageError that says why not."""
     try:
-        # Checked first: opening a named pipe waits for a writer, perhaps for ever.
+        # Checked first: opening a named pipe waits for a writer, opening a device may do anything.
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode):
-            return open(path, "rb")
+            return open(path, "rb", opener=partial(_at_once, name))
     except FileNotFoundError as error:
         if _ADDRESS.match(name):
             raise ImageError(
@@ -115,9 +132,11 @@ def _open_path(path: Path, name: str) -> BinaryIO:
         raise ImageError(f"{name} does not exist: check the path.") from error
     except PermissionError as error:
         raise ImageError(f"{name} may not be read: change its permissions.") from error
+    except ImageError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name} cannot be opened ({reason}): check the path.") from error
     if stat.S_ISDIR(mode):
         raise ImageError(f"{name} is a folder: give the path of a photograph in it.")
-    raise ImageError(f"{name} is not an ordinary file: give the path of a photograph.")
+    raise _not_ordinary(name)

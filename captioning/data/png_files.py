@@ -16,9 +16,12 @@ from PIL import Image, PngImagePlugin
 
 from captioning.data.photo_memory import require_room_for
 from captioning.data.photo_modes import bands, to_bytes, white_of_integers
+from captioning.data.stream_parts import MOST_STEPS, Parts
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_XMP, _RAW_EXIF = "XML:com.adobe.xmp", "Raw profile type exif"
+_KEYS = {b"XML:com.adobe.xmp": "xmp", b"Raw profile type exif": "Raw profile type exif"}
+_LONGEST_KEYWORD = 79  # bytes, by the specification
+_MOST_TEXTS = 1000
 _MOST_TEXT = 16_000_000  # bytes of a text that is read
 
 _COLOURS_OF_16_BITS = {2: "RGB;16L", 6: "RGBA;16L"}  # by colour type: the low bytes
@@ -29,14 +32,12 @@ def decode(stream: BinaryIO, name: str) -> Image.Image:
 
     Raises ImageError if it takes too much memory.
     """
-    chunks = list(_chunks(stream))
-    image = _open(stream, chunks)
+    parts, texts = _parts(stream)
+    image = PngImagePlugin.PngImageFile(parts.binary())
     require_room_for(image, name)
     image.load()
-    for chunk in chunks:
-        if chunk.kind in _TEXTS:
-            _keep_text(image, chunk, stream)
-    return _without_darkness(image, stream, chunks)
+    _keep_texts(image, texts, stream)
+    return _without_darkness(image, stream, parts)
 
 
 class _Chunk(NamedTuple):
@@ -48,83 +49,68 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
-    """The chunks of a PNG, the last perhaps torn."""
-    stream.seek(8)
+    """The chunks of a PNG to its end, the last perhaps torn; of far too many, ValueError."""
     start = 8
-    while len(frame := stream.read(8)) == 8:
+    for _ in range(MOST_STEPS):
+        stream.seek(start)
+        frame = stream.read(8)
+        if len(frame) < 8:
+            return
         length, kind = struct.unpack(">I4s", frame)
         yield _Chunk(kind, start, length + 12)
-        start = stream.seek(start + length + 12)
+        if kind == b"IEND":
+            return
+        start += length + 12
+    raise ValueError("too many chunks")
 
 
-def _open(stream: BinaryIO, chunks: list[_Chunk]) -> PngImagePlugin.PngImageFile:
-    # Chunks whose names begin with a capital are critical; of the others these two matter.
-    kept = [c for c in chunks if c.kind[:1].isupper() or c.kind in (b"tRNS", b"eXIf")]
-    parts = [(0, 8), *((chunk.start, chunk.size) for chunk in kept)]
-    return PngImagePlugin.PngImageFile(cast(BinaryIO, _Parts(stream, parts)))
-
-
-class _Parts:
-    """A stream of parts of another stream, each a start and a size."""
-
-    def __init__(self, stream: BinaryIO, parts: list[tuple[int, int]]) -> None:
-        self._stream = stream
-        self._starts = [start for start, _ in parts]
-        self._ends = np.cumsum([size for _, size in parts]).tolist()
-        self._at = 0
-
-    def read(self, size: int = -1) -> bytes:
-        pieces = []
-        part = int(np.searchsorted(self._ends, self._at, side="right"))
-        while size and part < len(self._ends):
-            left = self._ends[part] - self._at
-            begin = self._ends[part - 1] if part else 0
-            self._stream.seek(self._starts[part] + self._at - begin)
-            piece = self._stream.read(left if size < 0 else min(size, left))
-            pieces.append(piece)
-            self._at += len(piece)
-            size -= len(piece) if size > 0 else 0
-            if len(piece) < left:
-                break
-            part += 1
-        return b"".join(pieces)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + {0: 0, 1: self._at, 2: self._ends[-1]}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
+def _parts(stream: BinaryIO) -> tuple[Parts, list[_Chunk]]:
+    """What Pillow is to see of a PNG, and the first of its texts."""
+    parts, texts = Parts(stream, [(0, 8)]), list[_Chunk]()
+    awaited = {b"tRNS", b"eXIf"}  # of the chunks that are not critical these two matter, once
+    for chunk in _chunks(stream):
+        if chunk.kind in _TEXTS:
+            texts += [chunk] if len(texts) < _MOST_TEXTS else []
+        elif chunk.kind[:1].isupper() or chunk.kind in awaited:  # a capital: it is critical
+            awaited.discard(chunk.kind)
+            parts.add(chunk.start, chunk.size)
+    return parts, texts
 
 
 # Texts that say which way up ------------------------------------------------------------------
 
 
-def _keep_text(image: Image.Image, chunk: _Chunk, stream: BinaryIO) -> None:
-    """Give the image a text from which Pillow can tell which way up it is."""
-    stream.seek(chunk.start + 8)
-    keyword, _, rest = stream.read(min(chunk.size - 12, _MOST_TEXT)).partition(b"\0")
-    if keyword not in (_XMP.encode(), _RAW_EXIF.encode()):
-        return
-    is_compressed, text = chunk.kind == b"zTXt", rest[1:]
-    if chunk.kind == b"tEXt":
+def _keep_texts(image: Image.Image, chunks: list[_Chunk], stream: BinaryIO) -> None:
+    """Give the image the texts from which Pillow can tell which way up it is, one of each."""
+    for chunk in chunks:
+        stream.seek(chunk.start + 8)
+        keyword = stream.read(min(chunk.size - 12, _LONGEST_KEYWORD + 1)).partition(b"\0")[0]
+        key = _KEYS.get(keyword)
+        if key is None or key in image.info:
+            continue
+        stream.seek(chunk.start + 8 + len(keyword) + 1)
+        text = _text(chunk.kind, stream.read(min(chunk.size - 12, _MOST_TEXT)))
+        image.info[key] = text if key == "xmp" else text.decode("latin-1")
+
+
+def _text(kind: bytes, rest: bytes) -> bytes:
+    """The text of a chunk by what follows its keyword; empty where it is damaged."""
+    is_compressed, text = kind == b"zTXt", rest[1:]
+    if kind == b"tEXt":
         text = rest
-    elif chunk.kind == b"iTXt":
+    elif kind == b"iTXt":
         is_compressed = rest[:1] == b"\1"
         text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-    if is_compressed:
-        try:
-            text = zlib.decompressobj().decompress(text, _MOST_TEXT)
-        except zlib.error:
-            return
-    key = "xmp" if keyword == _XMP.encode() else _RAW_EXIF
-    image.info[key] = text if key == "xmp" else text.decode("latin-1")
+    try:
+        return zlib.decompressobj().decompress(text, _MOST_TEXT) if is_compressed else text
+    except zlib.error:
+        return b""
 
 
 # 12 bits in 16 --------------------------------------------------------------------------------
 
 
-def _without_darkness(image: Image.Image, stream: BinaryIO, chunks: list[_Chunk]) -> Image.Image:
+def _without_darkness(image: Image.Image, stream: BinaryIO, parts: Parts) -> Image.Image:
     """Colours of 8, 10 or 12 bits in 16 at their own depth; Pillow reads the high bytes alone."""
     stream.seek(24)
     depth, colours = stream.read(2)
@@ -133,7 +119,8 @@ def _without_darkness(image: Image.Image, stream: BinaryIO, chunks: list[_Chunk]
     extremes = cast(tuple[tuple[int, int], ...], image.getextrema())
     if max(high for _, high in extremes[:3]) > 15:  # a value of more than 12 bits
         return image
-    low = _open(stream, chunks)
+    parts.seek(0)
+    low = PngImagePlugin.PngImageFile(parts.binary())
     low.tile = [tile._replace(args=_COLOURS_OF_16_BITS[colours]) for tile in low.tile]
     low.load()
     _brighten(image, low)

@@ -1,40 +1,34 @@
 """TIFF: which of a file's pictures is the photograph, and who decodes it."""
 
-from io import BytesIO
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin
 
 from captioning.data import tiff_samples
-from captioning.data.photo_memory import require_room_for
+from captioning.data.photo_memory import pixel_memory, require_memory
 from captioning.data.photo_sources import ImageError
+from captioning.data.tiff_directories import (
+    BITS,
+    COMPRESSION,
+    DNG,
+    OLD_SUBFILE,
+    ORIENTATION,
+    PHOTOMETRIC,
+    SAMPLES,
+    STRIPS,
+    SUBFILE,
+    TILE_LENGTH,
+    TILE_WIDTH,
+    TILES,
+    OneDirectory,
+    Tags,
+    directories,
+    read_header,
+)
 
-_SUBFILE, _OLD_SUBFILE, _ORIENTATION, _SUB_DIRECTORIES, _DNG = 254, 255, 274, 330, 50706
 _COLOUR_FILTER, _LINEAR_RAW = 32803, 34892  # values of the tag of photometric interpretation
 _RAW_COMPRESSION = {32767, 34713, 65000, 65535}  # Sony, Nikon, Kodak, Pentax
-_MOST_DIRECTORIES = 100
-
-
-class _Directory(NamedTuple):
-    """One picture of a TIFF: where its tags are, and the tags."""
-
-    start: int
-    tags: TiffImagePlugin.ImageFileDirectory_v2
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether it holds what a sensor saw."""
-        return (
-            self.tags.get(tiff_samples.PHOTOMETRIC) in (_COLOUR_FILTER, _LINEAR_RAW)
-            or self.tags.get(tiff_samples.COMPRESSION) in _RAW_COMPRESSION
-            or _DNG in self.tags
-        )
-
-    @property
-    def is_small_copy(self) -> bool:
-        """Whether it is a smaller copy of another picture, or a mask."""
-        kind = self.tags.get(_SUBFILE, 0)
-        return bool(isinstance(kind, int) and kind & 0b101) or self.tags.get(_OLD_SUBFILE) == 2
+_PIECE = 500  # bytes that Pillow holds for each strip or tile
 
 
 def decode(stream: BinaryIO, name: str) -> Image.Image:
@@ -43,20 +37,23 @@ def decode(stream: BinaryIO, name: str) -> Image.Image:
     Raises ImageError for a camera's raw file, of which other readers show the preview, and for a
     picture that takes too much memory or is stored in a way that cannot be read.
     """
-    directories = _directories(stream)
-    if any(each.is_raw for each in directories):
+    header = read_header(stream)
+    found = directories(stream, header)
+    if any(_is_raw(each.tags) for each in found):
         raise raw_file(name)
-    if not directories:
+    if not found:
         raise ValueError("no directory")
-    main = next((each for each in directories if not each.is_small_copy), directories[0])
+    main = next((each for each in found if not _is_small_copy(each.tags)), found[0])
     # Pillow knows no BigTIFF that is big-endian.
-    if not tiff_samples.is_for_pillow(main.tags) or _is_big_endian_big_tiff(stream):
-        is_little = main.tags.prefix == b"II"
-        image = tiff_samples.decode(stream, main.tags, "<" if is_little else ">", name)
-        image.getexif()[_ORIENTATION] = main.tags.get(_ORIENTATION, 1)
+    is_odd = header.is_big and header.order == ">"
+    if is_odd or not tiff_samples.is_for_pillow(main.tags):
+        image = tiff_samples.decode(stream, main.tags, header.order, name)
+        image.getexif()[ORIENTATION] = main.tags.get(ORIENTATION, 1)
         return image
-    image = TiffImagePlugin.TiffImageFile(_beginning_at(stream, main.start, directories[0].start))
-    require_room_for(image, name, _overhead(image))
+    length = stream.seek(0, 2)
+    image = TiffImagePlugin.TiffImageFile(OneDirectory(stream, header, main).binary())
+    needed = image.width * image.height * pixel_memory(_mode(image))
+    require_memory(name, image.size, needed + _overhead(main.tags, image.size, length))
     image.load()
     return image
 
@@ -69,55 +66,33 @@ def raw_file(name: str) -> ImageError:
     )
 
 
-def _overhead(image: TiffImagePlugin.TiffImageFile) -> int:
-    """Bytes a pixel of the buffer in which libtiff decompresses, at worst the whole picture."""
-    is_plain = image.tag_v2.get(tiff_samples.COMPRESSION, 1) == 1
-    return 0 if is_plain else len(image.getbands())
+def _is_raw(tags: Tags) -> bool:
+    """Whether a picture holds what a sensor saw."""
+    return (
+        tags.get(PHOTOMETRIC) in (_COLOUR_FILTER, _LINEAR_RAW)
+        or tags.get(COMPRESSION) in _RAW_COMPRESSION
+        or DNG in tags
+    )
 
 
-def _directories(stream: BinaryIO) -> list[_Directory]:
-    """The pictures of a TIFF and, behind each, those within it; damaged ones are left out."""
-    stream.seek(0)
-    head = stream.read(16)
-    first = _empty(head)
-    found: list[_Directory] = []
-    waiting = [first.next]
-    seen = {0}
-    while waiting and len(found) < _MOST_DIRECTORIES:
-        start = waiting.pop(0)
-        if start in seen:
-            continue
-        seen.add(start)
-        stream.seek(start)
-        tags = _empty(head)
-        tags.load(stream)
-        if tiff_samples.WIDTH in tags and tiff_samples.LENGTH in tags:
-            found.append(_Directory(start, tags))
-        inner = tags.get(_SUB_DIRECTORIES, ())
-        waiting += [*(inner if isinstance(inner, tuple) else (inner,)), tags.next]
-    return found
+def _is_small_copy(tags: Tags) -> bool:
+    """Whether a picture is a smaller copy of another picture, or a mask."""
+    kind = tags.get(SUBFILE, 0)
+    return bool(isinstance(kind, int) and kind & 0b101) or tags.get(OLD_SUBFILE) == 2
 
 
-def _is_big_endian_big_tiff(stream: BinaryIO) -> bool:
-    stream.seek(0)
-    return stream.read(4) == b"MM\0+"
+def _mode(image: Image.Image) -> str:
+    return "PA" if image.mode == "P" and image.has_transparency_data else image.mode
 
 
-def _empty(head: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
-    """A directory of the file with this header; its ``next`` is the first."""
-    if 43 in head[2:4]:
-        # Pillow takes only a little-endian one for a BigTIFF; the prefix says what it is.
-        return TiffImagePlugin.ImageFileDirectory_v2(b"II+\0" + head[4:], prefix=head[:2])
-    return TiffImagePlugin.ImageFileDirectory_v2(head[:8])
+def _overhead(tags: Tags, size: tuple[int, int], length: int) -> int:
+    """Bytes besides the image: what is kept of its pieces, and what libtiff decompresses.
 
-
-def _beginning_at(stream: BinaryIO, start: int, first: int) -> BinaryIO:
-    """The file as one that begins with the directory at ``start``."""
-    stream.seek(0)
-    if start == first:
-        return stream
-    content = bytearray(stream.read())
-    order = "little" if content[:1] == b"I" else "big"
-    at, size = (8, 8) if 43 in content[2:4] else (4, 4)
-    content[at : at + size] = start.to_bytes(size, order)  # type: ignore[arg-type]
-    return BytesIO(bytes(content))
+    libtiff gets the file as a whole, and has a buffer of a piece, at worst of the whole picture.
+    """
+    pieces = _PIECE * len(tags.get(TILES, tags.get(STRIPS, ())))
+    if tags.get(COMPRESSION, 1) == 1:
+        return pieces
+    width, height = (tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1)) if TILES in tags else size
+    bits = max(8, *tags.get(BITS, (1,))) * tags.get(SAMPLES, 1)
+    return int(pieces + width * height * bits // 8 + 2 * length)

@@ -8,7 +8,6 @@ TIFF 6.0 specification and its Technical Note 3 (floats).
 """
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, BinaryIO, Literal, cast
@@ -20,13 +19,28 @@ from PIL import Image, TiffImagePlugin
 from captioning.data.photo_memory import require_memory
 from captioning.data.photo_modes import bands, range_of, to_bytes, white_of_integers
 from captioning.data.photo_sources import ImageError
-
-Tags = Mapping[int, Any]
-
-WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
-_FILL_ORDER, _STRIPS, SAMPLES, _ROWS, _STRIP_SIZES = 266, 273, 277, 278, 279
-_MOST_VALUE, _PLANAR, _PREDICTOR, EXTRA_SAMPLES, SAMPLE_FORMAT = 281, 284, 317, 338, 339
-_TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_SIZES = 322, 323, 324, 325
+from captioning.data.tiff_directories import (
+    BITS,
+    COMPRESSION,
+    EXTRA_SAMPLES,
+    FILL_ORDER,
+    LENGTH,
+    MOST_VALUE,
+    PHOTOMETRIC,
+    PLANAR,
+    PREDICTOR,
+    ROWS,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    STRIP_SIZES,
+    STRIPS,
+    TILE_LENGTH,
+    TILE_SIZES,
+    TILE_WIDTH,
+    TILES,
+    WIDTH,
+    Tags,
+)
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _CMYK: 4}
@@ -48,8 +62,8 @@ def is_for_pillow(tags: Tags) -> bool:
     only those are left to it that ``decode`` does not know.
     """
     compression = tags.get(COMPRESSION, _UNCOMPRESSED)
-    is_planar = tags.get(_PLANAR) == 2 and tags.get(SAMPLES, 1) > 1
-    has_odd_predictor = compression == _PACK_BITS and tags.get(_PREDICTOR, 1) != 1
+    is_planar = tags.get(PLANAR) == 2 and tags.get(SAMPLES, 1) > 1
+    has_odd_predictor = compression == _PACK_BITS and tags.get(PREDICTOR, 1) != 1
     if is_planar or has_odd_predictor:
         return tags.get(PHOTOMETRIC) not in _COLOURS or compression not in _OF_BYTES
     bits = set(tags.get(BITS, (1,)))
@@ -140,10 +154,10 @@ def _layout(tags: Tags, order: Literal["<", ">"], name: str) -> _Layout:
         )
     samples = tags.get(SAMPLES, 1)
     width, height = tags[WIDTH], tags[LENGTH]
-    is_tiled = _TILES in tags
-    piece = (tags[_TILE_WIDTH], tags[_TILE_LENGTH]) if is_tiled else (width, 0)
+    is_tiled = TILES in tags
+    piece = (tags[TILE_WIDTH], tags[TILE_LENGTH]) if is_tiled else (width, 0)
     if not is_tiled:
-        piece = (width, min(height, tags.get(_ROWS, height)))
+        piece = (width, min(height, tags.get(ROWS, height)))
     if min(width, height, samples, *piece) < 1 or samples < _COLOURS[cast(int, photometric)]:
         raise ValueError("damaged tags")
     require_memory(name, (width, height), width * height * samples * dtype.itemsize)
@@ -158,13 +172,13 @@ def _layout(tags: Tags, order: Literal["<", ">"], name: str) -> _Layout:
         alpha=_alpha(tags, samples - _COLOURS[cast(int, photometric)]),
         most=_most(tags),
         compression=compression,
-        predictor=tags.get(_PREDICTOR, 1) if compression != _UNCOMPRESSED else 1,
-        is_reversed=tags.get(_FILL_ORDER, 1) == 2,
-        planes=samples if tags.get(_PLANAR, 1) == 2 else 1,
+        predictor=tags.get(PREDICTOR, 1) if compression != _UNCOMPRESSED else 1,
+        is_reversed=tags.get(FILL_ORDER, 1) == 2,
+        planes=samples if tags.get(PLANAR, 1) == 2 else 1,
         is_tiled=is_tiled,
         piece=piece,
-        offsets=tuple(tags[_TILES if is_tiled else _STRIPS]),
-        sizes=tuple(tags.get(_TILE_SIZES if is_tiled else _STRIP_SIZES, ())),
+        offsets=tuple(tags[TILES if is_tiled else STRIPS]),
+        sizes=tuple(tags.get(TILE_SIZES if is_tiled else STRIP_SIZES, ())),
     )
     return _with_short_strips(layout) if not is_tiled else layout
 
@@ -194,7 +208,7 @@ def _most(tags: Tags) -> int | None:
 
     The tag is a statistic, but no picture's brightest value is all ones of 9 to 15 bits by chance.
     """
-    values = tags.get(_MOST_VALUE, ())
+    values = tags.get(MOST_VALUE, ())
     most = max(values) if isinstance(values, tuple) and values else values or 0
     return int(most) if most in {(1 << bits) - 1 for bits in range(9, 16)} else None
 
@@ -259,10 +273,10 @@ def _grey_tiff(stream: BinaryIO, layout: _Layout, pieces: range, height: int) ->
     tags = {WIDTH: [layout.row * layout.across], LENGTH: [height], BITS: [8]}
     tags |= {COMPRESSION: [layout.compression], PHOTOMETRIC: [1], SAMPLES: [1]}
     if layout.is_tiled:
-        tags |= {_TILE_WIDTH: [layout.row], _TILE_LENGTH: [layout.piece[1]]}
-        tags |= {_TILES: starts[:-1], _TILE_SIZES: sizes}
+        tags |= {TILE_WIDTH: [layout.row], TILE_LENGTH: [layout.piece[1]]}
+        tags |= {TILES: starts[:-1], TILE_SIZES: sizes}
     else:
-        tags |= {_STRIPS: starts[:-1], _ROWS: [layout.piece[1]], _STRIP_SIZES: sizes}
+        tags |= {STRIPS: starts[:-1], ROWS: [layout.piece[1]], STRIP_SIZES: sizes}
     made = BytesIO()
     made.write(struct.pack("<2sHI", b"II", 42, starts[-1]))
     for piece, size in zip(pieces, sizes, strict=True):

@@ -508,7 +508,7 @@ def test_permission(tmp_path, monkeypatch):
     path = tmp_path / "secret.jpg"
     path.write_bytes(encode(Image.new("RGB", (4, 4)), "JPEG"))
 
-    def refuse(*_):  # the superuser, as whom tests may run, may read every file
+    def refuse(*_, **__):  # the superuser, as whom tests may run, may read every file
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(photo_sources, "open", refuse, raising=False)

@@ -11,6 +11,7 @@ from PIL import Image, ImageFile
 from captioning.data.images import ImageError, read_photo, read_with_remark
 from captioning.data.jpeg_files import ENDS_EARLY
 from tests.data.photo_files import encode, flat_jpeg, gradient
+from tools.attacks.bombs import jpeg_scans
 
 FORMS = {
     "baseline": ({}, "RGB"),
@@ -131,3 +132,44 @@ def test_an_end_that_is_missing_can_be_told_of_a_turned_photograph(tmp_path):
     path.write_bytes(encode(Image.fromarray(gradient(640, 480)), "JPEG", exif=exif)[:-2])
     photo, remark = read_with_remark(path)
     assert (photo.size, remark) == ((480, 640), ENDS_EARLY)
+
+
+# Parts that say nothing of the picture, and many scans ----------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_comments_junk_and_padding_before_the_picture_change_nothing(form):
+    data = jpeg(form)
+    extra = b"\xff\xfe\0\x05abc" * 1000 + b"\0\0junk" + b"\xff\xff" + b"\xff\xed\0\x03x" * 30
+    got = read_with_remark(data[:2] + extra + data[2:])
+    assert np.array_equal(np.asarray(got.image), np.asarray(read_photo(data)))
+    assert got.remark is None
+
+
+@pytest.mark.parametrize("form", ["baseline", "progressive"])
+def test_a_film_behind_the_photograph_is_not_taken_for_scans(form):
+    """Phones append one, and by chance it holds what begins a scan."""
+    data = jpeg(form)
+    got = read_photo(data + b"\xff\xda\0\x08" * 5000)
+    assert np.array_equal(np.asarray(got), np.asarray(read_photo(data)))
+
+
+@pytest.mark.parametrize(("scans", "is_read"), [(1, True), (60, True), (1100, False)])
+def test_as_many_scans_as_encoders_write_are_read(scans, is_read):
+    data = jpeg_scans(64, 48, scans)
+    if is_read:
+        assert read_photo(data).size == (64, 48)
+    else:
+        with pytest.raises(ImageError, match="damaged"):
+            read_photo(data)
+
+
+def test_the_first_exif_says_which_way_up():
+    def exif(turn):
+        tags = Image.Exif()
+        tags[274] = turn
+        body = tags.tobytes()
+        return b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
+
+    data = jpeg("baseline")
+    assert read_photo(data[:2] + exif(6) + exif(1) + data[2:]).size == (480, 640)

@@ -70,7 +70,7 @@ def test_a_disk_that_fails_is_one_sentence(tmp_path, monkeypatch):
             raise OSError(5, "Input/output error")
 
     (tmp_path / "a.png").write_bytes(PNG)
-    monkeypatch.setattr(photo_sources, "open", lambda *_: Failing(), raising=False)
+    monkeypatch.setattr(photo_sources, "open", lambda *_, **__: Failing(), raising=False)
     with pytest.raises(ImageError, match=r"a\.png cannot be read \(Input/output error\)"):
         read_photo(tmp_path / "a.png")
 

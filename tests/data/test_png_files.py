@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from captioning.data.images import ImageError, read_photo
-from captioning.data.png_files import _Parts
+from captioning.data.stream_parts import Parts
 from tests.data.photo_files import chunk, encode, gradient, png
 
 SCENE = gradient(50, 40)
@@ -101,7 +101,7 @@ def test_damaged_pixels_are_still_refused():
 def test_parts_read_like_the_parts_joined(parts, reads):
     whole = bytes(range(100))
     joined = io.BytesIO(b"".join(whole[start : start + size] for start, size in parts))
-    stream = _Parts(io.BytesIO(whole), parts)
+    stream = Parts(io.BytesIO(whole), parts)
     for place, size in reads:
         assert stream.seek(place) == joined.seek(place)
         assert stream.read(size) == joined.read(size)
