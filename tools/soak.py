@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.files import write_text
-from tools.attacks import dependencies, determinism, one_visitor
-from tools.attacks import faults, kills, one_visitor
-from tools.attacks import images, one_visitor
+from tools.attacks import dependencies, determinism, faults, images, kills, one_visitor
 from tools.attacks.outcome import Outcome
 from tools.marks import with_part
 from tools.timing import processor
@@ -32,12 +30,12 @@ RESULT, DOCUMENT = ROOT / "docs" / "soak.json", ROOT / "SECURITY.md"
 
 # Each takes an empty folder to work in.
 PARTS: Mapping[str, Callable[[Path], Iterator[Outcome]]] = {
-    "determinism": determinism.attacks,
     "images": images.attacks,
-    "one visitor": one_visitor.attacks,
-    "dependencies": dependencies.attacks,
     "kills": kills.attacks,
     "faults": faults.attacks,
+    "one visitor": one_visitor.attacks,
+    "dependencies": dependencies.attacks,
+    "determinism": determinism.attacks,
 }
 
 
