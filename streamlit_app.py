@@ -8,7 +8,19 @@ CAPTIONING_ENGINE and CAPTIONING_PRECISION how: see `captioning-app --help`. The
 captioning/app; an installed package starts the same app with `captioning-app`.
 """
 
-from captioning.app.navigation import main
+from pathlib import Path
+
+from streamlit.starlette import App
+
+import captioning.app
+from captioning.app.gate import MIDDLEWARE, apologise
+
+PAGES = Path(captioning.app.__file__).with_name("navigation.py")
+
+# Streamlit looks for this line in this file, and then serves the pages so.
+app = App(PAGES, middleware=MIDDLEWARE, on_script_error=apologise)
 
 if __name__ == "__main__":
+    from captioning.app.navigation import main  # which a server must not import before it runs
+
     main()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.files import write_text
-from tools.attacks import dependencies, determinism, faults, images, kills, one_visitor
+from tools.attacks import app, dependencies, determinism, faults, images, kills, one_visitor
 from tools.attacks.outcome import Outcome
 from tools.marks import with_part
 from tools.timing import processor
@@ -33,6 +33,7 @@ PARTS: Mapping[str, Callable[[Path], Iterator[Outcome]]] = {
     "images": images.attacks,
     "kills": kills.attacks,
     "faults": faults.attacks,
+    "app": app.attacks,
     "one visitor": one_visitor.attacks,
     "dependencies": dependencies.attacks,
     "determinism": determinism.attacks,

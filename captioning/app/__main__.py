@@ -13,7 +13,7 @@ from captioning.app.options import Options
 from captioning.errors import CaptioningError, needed_for
 from captioning.inference.engine_config import FLAGS
 
-SCRIPT = Path(__file__).with_name("navigation.py")
+SCRIPT = Path(__file__).with_name("application.py")
 # An installed package has Streamlit's settings in its folder ``settings``, a checkout at its root.
 _INSTALLED = Path(__file__).parent / "settings"
 _CHECKOUT = Path(__file__).resolve().parents[2] / ".streamlit"

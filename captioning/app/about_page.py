@@ -9,6 +9,6 @@ def main() -> None:
     """Lay out the page."""
     card = SHIPPED_MODEL.with_name("README.md")
     if not card.is_file():
-        st.info(f"There is no model card at {card}; `make results` writes it.")
+        st.info(f"There is no model card, {card.name}; `make results` writes it.")
         return
     st.markdown(card.read_text(encoding="utf-8"))

@@ -3,15 +3,21 @@
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from captioning.app.caption_table import Captioned, show_table
 from captioning.app.caption_view import show_details, show_headline
 from captioning.app.map_view import Explained
 from captioning.app.session import MAX_PHOTOS, Settings, Upload
-from captioning.app.sidebar import choose_display, choose_search, load_chosen_model
+from captioning.app.sidebar import (
+    choose_display,
+    choose_search,
+    load_chosen_model,
+    without_folder,
+)
 from captioning.app.uploads import session, show_uploaders
 from captioning.app.wording import caption_text, escape_markdown, no_evidence
-from captioning.data.images import ImageError
+from captioning.data.images import ImageError, printable
 from captioning.errors import CaptioningError, SettingError
 from captioning.inference.captioner import Caption, Captioner, Failure
 
@@ -22,7 +28,7 @@ def main() -> None:
     try:
         model = load_chosen_model()
     except (CaptioningError, OSError) as error:
-        st.error(f"{escape_markdown(str(error))}.")
+        st.error(f"{escape_markdown(without_folder(str(error)))}.")
         return
     settings, display = choose_search(model), choose_display()
     show_uploaders()
@@ -55,8 +61,10 @@ def caption_all(
 ) -> tuple[list[Captioned], list[Failure]]:
     """Caption the photographs, with a progress bar if there are several."""
     captioned, failures = list[Captioned](), list[Failure]()
+    note = st.empty()
     bar = st.progress(0.0, "Looking…") if len(uploads) > 1 else None
-    results = session().captions(captioner, uploads, settings)
+    # To write is also how this visitor's script learns that its visitor has gone.
+    results = session().captions(captioner, uploads, settings, lambda: show_queue(note))
     for count, (upload, result) in enumerate(zip(uploads, results, strict=True), start=1):
         if isinstance(result, Caption):
             captioned.append(Captioned(upload, result))
@@ -64,16 +72,23 @@ def caption_all(
             failures.append(result)
         if bar is not None:
             bar.progress(count / len(uploads), f"{count} of {len(uploads)} photographs")
+    note.empty()
     if bar is not None:
         bar.empty()
     return captioned, failures
+
+
+def show_queue(note: DeltaGenerator) -> None:
+    """Say that others are served at the moment."""
+    note.caption("Other visitors' photographs are being captioned; yours follow in turn.")
 
 
 def show_failures(failures: Sequence[Failure]) -> None:
     """One message that lists every photograph that could not be captioned."""
     if failures:
         mark = "- " if len(failures) > 1 else ""
-        st.error("\n".join(mark + escape_markdown(failure.reason) for failure in failures))
+        reasons = (escape_markdown(failure.reason).lstrip() for failure in failures)
+        st.error("\n".join(mark + reason for reason in reasons))
 
 
 def choose_one(captioned: Sequence[Captioned]) -> Captioned:
@@ -94,10 +109,15 @@ def explain(chosen: Captioned, captioner: Captioner, settings: Settings) -> Expl
     caption = chosen.caption
     if not caption.words:
         return Explained(caption, "This caption has no words, so there is nothing to explain.")
+    note = st.empty()
     try:
         with st.spinner("Measuring what each word rests on…"):
-            return Explained(session().explained(captioner, chosen.upload, caption, settings))
+            explained = session().explained(
+                captioner, chosen.upload, caption, settings, lambda: show_queue(note)
+            )
     except SettingError:
         return Explained(caption, "This model cannot tell what its words rest on.")
     except ImageError as error:
-        return Explained(caption, no_evidence(str(error), caption.source))
+        return Explained(caption, no_evidence(str(error), printable(caption.source)))
+    note.empty()
+    return Explained(explained)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from captioning.app.session import MAX_PHOTOS, Upload
+from captioning.app.turns import PICTURES
 from captioning.app.wording import caption_text, caption_warning
 from captioning.data.images import read_photo
 from captioning.evaluation.calibration import Calibration
@@ -55,13 +56,19 @@ def table_rows(
     names = distinct_names(caption.source for _, caption in captioned)
     return [
         {
-            "Photograph": thumbnail_of(upload.content),
+            "Photograph": cell(upload.content),
             "Caption": caption_text(caption, sentences),
             "Unsure": "check it" if caption_warning(caption, calibration) else "",
             "File": name,
         }
         for (upload, caption), name in zip(captioned, names, strict=True)
     ]
+
+
+def cell(content: bytes) -> str:
+    """A small picture, made when it is this visitor's turn."""
+    with PICTURES.turn():
+        return thumbnail_of(content)
 
 
 @st.cache_data(max_entries=2 * MAX_PHOTOS, show_spinner=False, scope="session")

@@ -8,7 +8,8 @@ from PIL import Image
 
 from captioning.app.map_view import PHOTO_SIDE, Explained, show_words
 from captioning.app.sidebar import Display
-from captioning.app.wording import caption_text, caption_warning, one_in
+from captioning.app.turns import PICTURES
+from captioning.app.wording import caption_text, caption_warning, escape_markdown, one_in
 from captioning.data.images import ImageConfig, read_photo
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import Alternative, Caption
@@ -17,7 +18,7 @@ from captioning.inference.export import as_html, as_json
 
 def show_headline(caption: Caption, text: str, calibration: Calibration | None) -> None:
     """The caption, and a warning where it should not be trusted."""
-    st.header(text, anchor=False)
+    st.header(escape_markdown(text), anchor=False)
     warning = caption_warning(caption, calibration)
     if warning is not None:
         st.warning(warning, icon=":material/help:")
@@ -27,7 +28,9 @@ def show_details(
     content: bytes, explained: Explained, images: ImageConfig, display: Display
 ) -> None:
     """Everything about one photograph's caption."""
-    photo, caption = read_photo(content, images, near=PHOTO_SIDE), explained.caption
+    caption = explained.caption
+    with PICTURES.turn():
+        photo = read_photo(content, images, near=PHOTO_SIDE)
     show_words(photo, explained, display.overlay_strength)
     show_alternatives(caption, display.sentences)
     show_exports(photo, caption, caption_text(caption, display.sentences))
@@ -48,7 +51,11 @@ def show_alternatives(caption: Caption, sentences: bool) -> None:
 
 def numbered(alternatives: Sequence[Alternative], sentences: bool) -> str:
     """Captions with their probabilities, as a numbered list in Markdown."""
-    lines = (f"1. {caption_text(a, sentences)} ({one_in(a.probability)})" for a in alternatives)
+    texts = (escape_markdown(caption_text(each, sentences)) for each in alternatives)
+    lines = (
+        f"1. {text} ({one_in(each.probability)})"
+        for text, each in zip(texts, alternatives, strict=True)
+    )
     return "\n".join(lines)
 
 

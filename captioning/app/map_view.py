@@ -5,7 +5,13 @@ from typing import NamedTuple
 import streamlit as st
 from PIL import Image
 
-from captioning.app.wording import explain_map, make_distinct, percent, position
+from captioning.app.wording import (
+    escape_markdown,
+    explain_map,
+    make_distinct,
+    percent,
+    position,
+)
 from captioning.evaluation.opening_word import opening_word
 from captioning.inference.captioner import Caption, MapKind
 from captioning.pictures import heat_of, overlay, scale_picture, thumbnail
@@ -68,11 +74,11 @@ def choose_word(caption: Caption) -> int:
         range(len(caption.words)),
         default=opening_word(caption.words),
         required=True,
-        format_func=make_distinct(caption.words).__getitem__,
+        format_func=make_distinct([*map(escape_markdown, caption.words)]).__getitem__,
         key=f"word {caption.source} {caption.text}",
     )
     st.caption(
-        f"The model gave “{caption.words[word]}” a probability of "
+        f"The model gave “{escape_markdown(caption.words[word])}” a probability of "
         f"{percent(caption.probabilities[word])}, given the words before it."
     )
     return word
@@ -87,7 +93,7 @@ def show_map(photo: Image.Image, caption: Caption, word: int, of: MapKind, stren
         f"{position(caption, word, of)}.",
     )
     show_scale(heat.top, UNITS[of])
-    st.markdown(explain_map(caption.words[word], of, heat))
+    st.markdown(explain_map(escape_markdown(caption.words[word]), of, heat))
 
 
 def show_scale(top: float, unit: str) -> None:
@@ -113,7 +119,7 @@ def show_small_maps(photo: Image.Image, caption: Caption, of: MapKind, strength:
             heat = heat_of(of, caption.maps(of)[word])
             st.image(
                 overlay(photo, heat, strength),
-                caption=f"{text} · {percent(caption.probabilities[word])}  \n"
+                caption=f"{escape_markdown(text)} · {percent(caption.probabilities[word])}  \n"
                 f"{percent(float(heat.values.max()))} {UNITS[of]}",
                 alt=f"{of.capitalize()} for “{text}”: greatest {position(caption, word, of)}",
             )

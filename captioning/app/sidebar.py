@@ -39,12 +39,15 @@ def load_chosen_model() -> LoadedModel:
 
     Raises CaptioningError where its file cannot be used or the device is not here.
     """
+    known = models()
     path: Path = st.sidebar.selectbox(
         "Model",
-        models(),
+        known,
         format_func=model_title,
         help="A checkpoint of this project: the one that ships, or the best of a training run.",
     )
+    if path not in known:  # the browser may send what it likes
+        path = known[0]
     return load(str(path), modified_at(path), Options.from_environment().running)
 
 
@@ -57,7 +60,17 @@ def models() -> list[Path]:
 
 def model_title(path: Path) -> str:
     """What the list of models calls a checkpoint."""
-    return "The model that ships" if path == SHIPPED_MODEL else str(path)
+    if path == SHIPPED_MODEL:
+        return "The model that ships"
+    return path.name if path.is_absolute() else str(path)
+
+
+def without_folder(message: str) -> str:
+    """A message about a model, without where on this machine the models are."""
+    for path in models():
+        if path.is_absolute():
+            message = message.replace(str(path), path.name)
+    return message
 
 
 def modified_at(path: Path) -> float:

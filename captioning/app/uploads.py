@@ -1,6 +1,7 @@
 """Three ways to give the caption page photographs: files, the camera, examples."""
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import DeletedFile
 
 from captioning.app.examples import Example, examples
 from captioning.app.session import MAX_PHOTOS, Session, Upload
@@ -20,14 +21,16 @@ def session() -> Session:
 
 def take_files() -> None:
     """The files changed: some were uploaded or removed."""
-    files = st.session_state.files or []
+    # After a long absence the browser may name files that are no longer here.
+    files = [file for file in st.session_state.files or [] if not isinstance(file, DeletedFile)]
     session().uploads = [Upload(file.name, file.getvalue()) for file in files]
 
 
 def take_photo() -> None:
     """The camera took a photograph, or the visitor discarded it."""
     photo = st.session_state.camera
-    session().uploads = [Upload("camera.jpg", photo.getvalue())] if photo else []
+    here = photo is not None and not isinstance(photo, DeletedFile)
+    session().uploads = [Upload("camera.jpg", photo.getvalue())] if here else []
 
 
 def take_example(example: Example) -> None:

@@ -14,8 +14,12 @@ def caption_text(caption: Caption | Alternative, sentence: bool) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text with a file's name in it, which Streamlit would otherwise read as Markdown."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|$~<>:-])", r"\\\1", text)
+    """Text of others, such as a file's name, which Streamlit would otherwise read as Markdown."""
+    # Nothing else keeps addresses from becoming links, and nobody sees this character.
+    address = r"(?<=www)(?=\.)|(?<=:)(?=//)|(?<=@)"
+    text = re.sub(address, "\N{WORD JOINER}", text, flags=re.IGNORECASE)
+    text = re.sub(r"([\\`*_{}\[\]()#+!|$~<>:&-])", r"\\\1", text)
+    return re.sub(r"^( *\d+)\.", r"\1\\.", text)  # or it would begin a list
 
 
 def make_distinct(words: Sequence[str]) -> list[str]:

@@ -25,7 +25,10 @@ def run(script, is_hello, args, flag_options, **_):
     bootstrap.load_config_options(flag_options)
     values = {name: config.get_option(name) for name in json.loads(os.environ["NAMES"])}
     print(json.dumps([script, values]))
-bootstrap.run = run
+def run_asgi_app(script, app, args, flag_options):
+    assert app.endswith(":app")  # what limits uploads is in it
+    run(script, False, args, flag_options)
+bootstrap.run_asgi_app = run_asgi_app
 from captioning.app.__main__ import main
 main(sys.argv[1:])
 """

@@ -1,0 +1,11 @@
+"""The app as a server runs it; ``streamlit_app.py`` has the same for a checkout."""
+
+from pathlib import Path
+
+from streamlit.starlette import App
+
+from captioning.app.gate import MIDDLEWARE, apologise
+
+PAGES = Path(__file__).with_name("navigation.py")
+
+app = App(PAGES, middleware=MIDDLEWARE, on_script_error=apologise)
