@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -159,6 +159,7 @@ def test_rows_without_a_name_or_with_that_of_another_are_said(tmp_path):
     ]
 
 
+@settings(deadline=None)  # the first example may import PyArrow
 @given(
     rows=st.lists(st.tuples(st.none() | st.text(max_size=3), st.binary(max_size=3)), max_size=150),
     group=st.integers(1, 100),
