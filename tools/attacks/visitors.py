@@ -33,6 +33,8 @@ WARM = 0.2  # of the time, after which memory should not grow
 MOST_GROWTH = 100_000_000  # bytes, of a resident memory that fifty visitors move up and down
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 PICTURES = 6  # of each visitor
+# Those who left are forgotten sooner than usual: as many go as come when the memory is read.
+FORGETTING = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "15"}
 OTHER_BEAM = 1  # to change to from the model's own
 WORD_JOINER = "\N{WORD JOINER}"  # by which buttons of equal words differ
 _OWNER = re.compile(rb"visitor(\d+)q")  # in every file's name
@@ -302,7 +304,7 @@ def attacks(_folder: Path, visitors: int = VISITORS, seconds: float = SECONDS) -
     """A crowd, and what is left when it has gone."""
     outcome = Outcome(f"things that {visitors} visitors did at once in {seconds:.0f} s")
     everyone = people(visitors)
-    with serving() as (address, process):
+    with serving(**FORGETTING) as (address, process):
         grown = crowd(everyone, address, seconds, process.pid)
         if process.poll() is not None:
             outcome.harm.append(f"the server ended with status {process.poll()}")
