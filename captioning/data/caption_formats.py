@@ -138,7 +138,8 @@ class _Header:
         """What a line inside a quoted cell has if it is in fact a row: its image's file name."""
         before = r"\A\s*" if self.image == 0 else re.escape(self.separator)
         after = r"\s*\Z" if self.image == self.count - 1 else rf"\s*{re.escape(self.separator)}"
-        name = rf'"?[^"{re.escape(self.separator)}]+{_IMAGE_FILE}"?'
+        other = rf'"{re.escape(self.separator)}'
+        name = rf'(?:"\s*)?[^\s{other}][^{other}]*{_IMAGE_FILE}"?'  # blanks may only be around it
         return re.compile(before + name + after, re.IGNORECASE)
 
 
