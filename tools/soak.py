@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.files import write_text
-from tools.attacks import one_visitor
+from tools.attacks import captions, models, one_visitor
 from tools.attacks.outcome import Outcome
 from tools.marks import with_part
 from tools.timing import processor
@@ -30,6 +30,8 @@ RESULT, DOCUMENT = ROOT / "docs" / "soak.json", ROOT / "SECURITY.md"
 
 # Each takes an empty folder to work in.
 PARTS: Mapping[str, Callable[[Path], Iterator[Outcome]]] = {
+    "models": models.attacks,
+    "captions": captions.attacks,
     "one visitor": one_visitor.attacks,
 }
 

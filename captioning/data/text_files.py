@@ -5,12 +5,14 @@ import io
 import re
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from captioning.data.caption_rows import DataError
 from captioning.data.vocab import tokenize
 
 _SAMPLE = 64  # characters
-_MOST_BYTES = 2**30  # of a device or a packed file there might be no end
+# Of a device or a packed file there might be no end.
+_MOST_BYTES, _PART = 2**30, 2**20
 _GZIP = b"\x1f\x8b"  # how a gzip file begins, whatever its name
 
 
@@ -115,10 +117,17 @@ def _looks_like_utf16(text: str) -> bool:
 def _read_bytes(path: Path) -> bytes:
     """What is in a file, unpacked; raises _TooLargeError where that is too much."""
     with path.open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
+        content = _read_most(file)
     if content.startswith(_GZIP):
         with gzip.open(io.BytesIO(content)) as packed:
-            content = packed.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise _TooLargeError
+            content = _read_most(packed)
     return content
+
+
+def _read_most(file: BinaryIO | gzip.GzipFile) -> bytes:
+    parts: list[bytes] = []
+    while part := file.read(_PART):
+        parts.append(part)
+        if len(parts) * _PART > _MOST_BYTES:
+            raise _TooLargeError
+    return b"".join(parts)

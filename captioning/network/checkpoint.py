@@ -202,7 +202,10 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError("this file may not be read; change its permissions") from None
     except ChangedFileError:
         raise damaged("its bytes are others than those that were written") from None
-    except (OSError, PlainFileError):
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"this cannot be read ({reason}); name the model file") from None
+    except PlainFileError:
         if other := what_else(path):
             raise CheckpointError(other) from None
         content = None
@@ -267,7 +270,8 @@ def _is_finite(weight: NDArray[Any]) -> bool:
         return True
     infinity = weight.dtype.type(np.inf)
     return all(
-        weight.view(f"{kind}{weight.itemsize}").max(initial=0) < end.view(f"{kind}{weight.itemsize}")
+        weight.view(f"{kind}{weight.itemsize}").max(initial=0)
+        < end.view(f"{kind}{weight.itemsize}")
         for kind, end in (("i", infinity), ("u", -infinity))
     )
 

@@ -17,9 +17,12 @@ REQUIRED_PARTS = ("model", "images", "vocabulary", "weights")
 OPTIONAL_PARTS = ("training_images", "decoding", "provenance", "figures", "novelty")
 STAGE_TEXTS = ("stage", "command", "data", "torch")  # what a stage of training says in words
 
-# What no word of a caption has, and could change the line or the page that it is shown in: controls
-# and blanks, what turns the direction of writing, tags, halves of characters. And longer ones.
-_NO_WORD = re.compile("[\0-\x20\x7f-\xa0<>\u061c\u200e\u200f\u2028-\u202f\u2066-\u2069\ud800-\udfff]")
+# What no word of a caption has, and could change the line, the page or the spreadsheet that it is
+# shown in: controls and blanks, what turns the direction of writing, tags, half characters, and
+# how a formula begins.
+_NO_WORD = re.compile(
+    "\\A[=+@-]|[\0-\x20\x7f-\xa0<>\u061c\u200e\u200f\u2028-\u202f\u2066-\u2069\ud800-\udfff]"
+)
 _LONGEST_WORD, _LONGEST_REASON = 200, 300  # characters
 # Of what a checkpoint says of itself: tables in tables, and what they hold.
 _DEEPEST, _MOST_VALUES = 20, 100_000

@@ -80,7 +80,9 @@ def pretrained_encoder(
 def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
     try:
         if instead := what_instead(path):
-            raise PretrainedError(f"{path}: this is {instead} and not a file; name a file of weights")
+            raise PretrainedError(
+                f"{path}: this is {instead} and not a file; name a file of weights"
+            )
         state = load_plain(path)
     except PretrainedError:
         raise
@@ -90,6 +92,9 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
         raise PretrainedError(
             f"{path}: this file may not be read; change its permissions"
         ) from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise PretrainedError(f"{path}: this cannot be read ({reason}); name a file") from None
     except Exception:
         if other := what_else(path):
             raise PretrainedError(f"{path}: {other}") from None
