@@ -46,8 +46,9 @@ def _pattern(letter: str, more: str, word: str) -> re.Pattern[str]:
     )
 
 
+# Nothing shorter than a whole word is ever wanted, and to try all its parts could take for ever.
 _OF_ANY_SCRIPT = _pattern(
-    rf"(?:[^\W\d_][{MARKS}]*)", rf"(?:[^\W_]|[{MARKS}])", rf"[^\W_]+(?:[{MARKS}]+[^\W_]*)*"
+    rf"(?:[^\W\d_][{MARKS}]*)", rf"(?:[^\W_]|[{MARKS}])", rf"[^\W_]++(?:[{MARKS}]++[^\W_]*+)*+"
 )
 _OF_ASCII = _pattern(r"[^\W\d_]", r"[^\W_]", r"[^\W_]+")  # the same, in less time
 

@@ -12,13 +12,13 @@ import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.app.examples import examples
 from captioning.network.shipped import SHIPPED_MODEL
-from tools.attacks import bad_models
+from tools.attacks import bad_contents, bad_models
 from tools.attacks.bad_models import BadFile
 from tools.attacks.outcome import Outcome
 
@@ -29,6 +29,7 @@ TIMES = 8  # so many
 LONGEST = 1000  # characters of a message, its paths apart
 TRUNCATED, FLIPPED = 300, 1500  # of the small checkpoint
 READERS = ("checkpoint", "encoder", "resume")
+PROGRAMS = ("captioning", "main.py --init", "bleu_scorer.py")
 _NAMES = {"checkpoint": "checkpoints", "encoder": "encoder weights", "resume": "resume files"}
 _MAY_LOAD = ("with a tail", "with a head", "two in one", "encrypted")
 
@@ -137,17 +138,17 @@ def files_of(kind: str, canary: Path) -> Iterator[tuple[str, Iterable[BadFile], 
     yield "that would run code", bad_models.code(canary), False
     yield "zip files that lie", bad_models.archives(), False
     yield "of other programs", bad_models.foreign(), False
-    yield "tensors that lie", bad_models.tensors(), False
-    yield "small files that grow", bad_models.bombs(), False
+    yield "tensors that lie", bad_contents.tensors(), False
+    yield "small files that grow", bad_contents.bombs(), False
     whole = bad_models.saved(bad_models.content())
     yield "cut short", bad_models.truncated(whole, TRUNCATED), False
     if kind == "resume":
-        yield "of other runs", bad_models.other_runs(), False
+        yield "of other runs", bad_contents.other_runs(), False
     if kind == "checkpoint":
         yield "with a bit turned", bad_models.flipped(whole, FLIPPED), True
-        yield "of other versions", bad_models.other_versions(), False
-        yield "vocabularies that do not fit", bad_models.vocabularies(), False
-        yield "weights that do not fit", bad_models.weights(), False
+        yield "of other versions", bad_contents.other_versions(), False
+        yield "vocabularies that do not fit", bad_contents.vocabularies(), False
+        yield "weights that do not fit", bad_contents.weights(), False
 
 
 def no_files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -174,15 +175,17 @@ def commands(model: Path) -> Iterator[tuple[str, list[str], int]]:
 def some_files(canary: Path) -> Iterator[BadFile]:
     """One of each kind, for what takes seconds to start."""
     yield from [file for file in bad_models.code(canary) if file[0].startswith("REDUCE, ")]
-    yield next(iter(bad_models.weights()))
-    yield from list(bad_models.vocabularies())[:1]
-    yield from list(bad_models.bombs())[:1]
+    yield next(iter(bad_contents.weights()))
+    yield from list(bad_contents.vocabularies())[:1]
+    yield from list(bad_contents.bombs())[:1]
     yield from list(bad_models.foreign())[:2]
     yield "of a later version", bad_models.saved(bad_models.content() | {"version": 99})
     yield next(iter(bad_models.archives()))
 
 
-def run_commands(folder: Path, files: Iterable[BadFile]) -> Outcome:
+def run_commands(
+    folder: Path, files: Iterable[BadFile], programs: Sequence[str] = PROGRAMS
+) -> Outcome:
     """Give bad files to the commands: an exit status and one sentence, and no traceback."""
     outcome = Outcome("bad files given to the commands")
     canary, model = folder / "canary", folder / "bad.pth"
@@ -196,6 +199,8 @@ def run_commands(folder: Path, files: Iterable[BadFile]) -> Outcome:
     for name, content in files:
         model.write_bytes(content)
         for program, command, status in commands(model):
+            if program not in programs:
+                continue
             with outcome.attempt(f"{program}: {name}"):
                 _run(command, folder, status, model)
                 made = canary.exists()
