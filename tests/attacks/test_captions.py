@@ -66,7 +66,7 @@ def test_another_exception_would_be_noticed(folder):
         captions.attempt(defect, folder)
 
 
-@pytest.mark.parametrize(("name", "content"), large(500_000), ids=lambda each: str(each)[:30])
+@pytest.mark.parametrize(("name", "content"), list(large(500_000)), ids=lambda each: str(each)[:30])
 def test_no_file_takes_time_by_the_square_of_its_length(folder, name, content):
     path, started = folder / "large", time.perf_counter()
     path.write_bytes(content)
