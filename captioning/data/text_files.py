@@ -11,8 +11,8 @@ from captioning.data.caption_rows import DataError
 from captioning.data.vocab import tokenize
 
 _SAMPLE = 64  # characters
-# Of a device or a packed file there might be no end.
-_MOST_BYTES, _PART = 2**30, 2**20
+# Of a device or a packed file there might be no end. To read as much as this takes six times of it.
+_MOST_BYTES, _PART = 2**29, 2**20
 _GZIP = b"\x1f\x8b"  # how a gzip file begins, whatever its name
 
 
@@ -45,7 +45,7 @@ def read_text(path: Path, kind: str = "caption file", content: str = "captions")
         ) from None
     except _TooLargeError:
         raise DataError(
-            f"{path}: this {kind} has more than {_MOST_BYTES // 2**30} GB; split it into several"
+            f"{path}: this {kind} has more than {_MOST_BYTES // 2**20} MB; split it into several"
         ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
