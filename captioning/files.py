@@ -165,10 +165,24 @@ def _destination(path: Path) -> Path:
         ) from None
     if stat.S_ISREG(mode):
         return path
-    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
     raise WriteError(
-        f"{path}: this is {kind} and not an ordinary file, so it is not replaced; name another file"
+        f"{path}: this is {_kind(mode)} and not an ordinary file, so it is not replaced; name "
+        "another file"
     )
+
+
+def what_instead(path: str | os.PathLike[str]) -> str:
+    """What is there in place of an ordinary file, "" for one; raises OSError for nothing.
+
+    To ask comes before opening: a named pipe waits for a writer, perhaps for ever, and a device may
+    have no end.
+    """
+    mode = os.stat(path).st_mode
+    return "" if stat.S_ISREG(mode) else _kind(mode)
+
+
+def _kind(mode: int) -> str:
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
 
 
 def _temporary(path: Path) -> Path:

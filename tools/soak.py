@@ -20,7 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from captioning.files import write_text
-from tools.attacks import app, dependencies, determinism, faults, images, kills, one_visitor
+from tools.attacks import (
+    app,
+    captions,
+    dependencies,
+    determinism,
+    faults,
+    images,
+    kills,
+    models,
+    one_visitor,
+)
 from tools.attacks.outcome import Outcome
 from tools.marks import with_part
 from tools.timing import processor
@@ -31,6 +41,8 @@ RESULT, DOCUMENT = ROOT / "docs" / "soak.json", ROOT / "SECURITY.md"
 # Each takes an empty folder to work in.
 PARTS: Mapping[str, Callable[[Path], Iterator[Outcome]]] = {
     "images": images.attacks,
+    "models": models.attacks,
+    "captions": captions.attacks,
     "kills": kills.attacks,
     "faults": faults.attacks,
     "app": app.attacks,

@@ -24,7 +24,7 @@ def read_result(path: Path, title: str, report: Path) -> Result | None:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(content, dict) or any(key not in content for key in _REQUIRED):
         return None

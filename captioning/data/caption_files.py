@@ -15,7 +15,7 @@ from captioning.data.caption_rows import (
     describe_problems,
     shorten,
 )
-from captioning.data.image_files import NOTHING, Found, ImageFolder
+from captioning.data.image_files import NOTHING, Found, ImageFolder, climbs
 from captioning.data.vocab import tokenize
 
 __all__ = ["CaptionFile", "DataError", "Photograph", "read_captions"]
@@ -70,7 +70,7 @@ def read_captions(captions: Path, images: Path | None, skip_bad: bool = False) -
     if images is None:
         rows = _named_alone(rows, parsed)
     else:
-        rows, missing = _split_missing(rows, images)
+        rows, missing = _split_missing(rows, images, are_paths=parsed.names == "paths")
         problems += missing
     problems = sorted(parsed.problems + problems)
     if problems and not skip_bad:
@@ -120,13 +120,26 @@ def _named_alone(rows: list[Row], parsed: Rows) -> list[Row]:
     ]
 
 
-def _split_missing(rows: list[Row], images: Path) -> tuple[list[Row], list[Problem]]:
-    """The rows whose photographs are in the folder, under their names there, and the others."""
+def _split_missing(
+    rows: list[Row], images: Path, are_paths: bool
+) -> tuple[list[Row], list[Problem]]:
+    """The rows whose photographs are in the folder, under their names there, and the others.
+
+    Nothing outside the folder is looked at. Of a path of another machine the end counts, but names
+    that climb (``..``) are refused, unless the file says that they are such paths.
+    """
     if not images.is_dir():
         raise DataError(f"{images}: there is no such folder of photographs; name the right one")
     folder = ImageFolder(images)
-    found = {image: folder.find(image) for image in dict.fromkeys(row.image for row in rows)}
-    complaints = dict(_complaints(found, images))
+    names = dict.fromkeys(row.image for row in rows)
+    found = {
+        image: NOTHING if climbs(image) and not are_paths else folder.find(image) for image in names
+    }
+    complaints = dict(_complaints(found, images)) | {
+        image: f"names {shorten(image.strip())}, which leads out of {images}"
+        for image, each in found.items()
+        if each == NOTHING and folder.leads_out(image)
+    }
     missing = [
         Problem(row.number, complaints[row.image], _FIX) for row in rows if row.image in complaints
     ]

@@ -16,6 +16,7 @@ IMAGE_KEYS = ("file", "image", "file_name", "filename", "image_name", "image_fil
 ID_KEY = "image_id"
 CAPTION_KEYS = ("caption", "text", "comment", "description")
 ERROR_KEY = "error"  # why there is no caption
+_LONGEST_NAME = 4096  # characters: no file has a longer path
 _MAX_SHOWN = 80  # characters of a name or a value in a message
 
 
@@ -83,6 +84,9 @@ class Rows:
             self.reject(row.number, "has no image name", WRITE_NAME)
         elif not is_file_name(row.image):
             text = f"has half a character in the name {shorten(row.image)}"
+            self.reject(row.number, text, "fix that name")
+        elif len(row.image) > _LONGEST_NAME:
+            text = f"has a name of {len(row.image):,} characters, {shorten(row.image)}"
             self.reject(row.number, text, "fix that name")
         else:
             self.rows.append(row)

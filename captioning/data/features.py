@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from captioning import processes
+from captioning.data.array_files import open_array
 from captioning.data.caption_files import Photograph
 from captioning.data.dataset import Pixels
 from captioning.data.images import ImageConfig
@@ -134,10 +135,9 @@ def _row_type(shape: tuple[int, ...]) -> np.dtype[np.void]:
 
 def _open(path: Path, count: int) -> np.memmap | None:
     """Open a cache of ``count`` rows; None where there is none, or what is there is not one."""
-    try:
-        # To read only at first: to write, numpy fills a file that is too short with zeros.
-        cache = np.lib.format.open_memmap(path, mode="r")
-    except (FileNotFoundError, ValueError):
+    # To read only at first: to write, numpy fills a file that is too short with zeros.
+    cache = open_array(path)
+    if cache is None:
         return None
     features = cache.dtype.fields and cache.dtype.fields.get("features")
     if not features or cache.dtype != _row_type(features[0].shape) or cache.shape != (count,):

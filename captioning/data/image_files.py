@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import NamedTuple
 
 from captioning.data.image_names import composed, last_number, trailing_parts, unescaped
@@ -16,6 +16,11 @@ class Found(NamedTuple):
 
 
 NOTHING = Found(())
+
+
+def climbs(image: str) -> bool:
+    """Whether a name has ``..`` among its folders, those of Windows too."""
+    return any(".." in PureWindowsPath(name).parts for name in (image.strip(), unescaped(image)))
 
 
 class ImageFolder:
@@ -44,8 +49,26 @@ class ImageFolder:
         name = image.strip()
         return Found(self._numbered(name)) if name.isascii() and name.isdigit() else NOTHING
 
+    def leads_out(self, image: str) -> bool:
+        """Whether a name means a file elsewhere: an absolute path, or one that climbs.
+
+        Those of Windows count too, wherever this runs. A path that begins with the folder's own
+        is inside.
+        """
+        if climbs(image):
+            return True
+        path = PureWindowsPath(image.strip())  # its parts are separated by either slash
+        inside = PurePath(image).is_relative_to(os.path.abspath(self.folder))
+        # On other systems than Windows "a:b.jpg" is an ordinary name.
+        return bool(path.root or (path.drive and os.name == "nt")) and not inside
+
     def _at(self, name: str) -> tuple[str, ...]:
-        """The files with this path; several where another normal form than theirs fits all."""
+        """The files with this path; several where another normal form than theirs fits all.
+
+        None for a path that leads out of the folder; a link in it is followed.
+        """
+        if self.leads_out(name):
+            return ()
         # Not Path.is_file(), which raises OSError for a name too long to be one.
         if os.path.isfile(self.folder / name):
             return (self._relative(name),)

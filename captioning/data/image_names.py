@@ -6,17 +6,19 @@ A name that is no UTF-8 has, as everywhere in Python, a lone surrogate for each 
 
 import re
 from collections.abc import Iterator
-from unicodedata import normalize
+
+from captioning.data.scripts import normalized
 
 # A letter first: what follows the point of "img.001" tells photographs apart.
 _EXTENSION = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]{1,4}\Z", re.DOTALL)
 # A part of its own: the digits that end a Flickr name's hash are no number.
-_LAST_NUMBER = re.compile(r"(?:\A|[^0-9A-Za-z])0*([0-9]+)\Z")
-_ONLY_NUMBER = re.compile(r"\A0*([0-9]+)\Z")
+_LAST_NUMBER = re.compile(r"(?:\A|[^0-9A-Za-z])0*([1-9][0-9]*|0)\Z")
+_ONLY_NUMBER = re.compile(r"\A0*([1-9][0-9]*|0)\Z")
 _SEPARATOR = re.compile(r"[/\\]")  # the name may come from another system than this one
 # As Python writes what cannot be encoded or printed.
 _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4}|[nrt])")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+_MOST_PARTS = 100  # of a path whose ends are looked for
 _NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
@@ -45,17 +47,23 @@ def last_number(name: str) -> str:
 def trailing_parts(path: str) -> Iterator[str]:
     """The ends of a path that begin with a folder or the file, the longest first; not the whole.
 
+    None has more than a hundred parts.
+
     A backslash separates folders too, as on Windows, but is first tried as part of a name.
     """
     ends = dict[str, None]()  # in order
     for parts in (path.split("/"), _SEPARATOR.split(path)):
-        ends |= dict.fromkeys("/".join(parts[start:]) for start in range(1, len(parts)))
+        ends |= dict.fromkeys("/".join(parts[start:]) for start in _starts(len(parts)))
     return (end for end in sorted(ends, key=len, reverse=True) if end)
+
+
+def _starts(parts: int) -> range:
+    return range(max(1, parts - _MOST_PARTS), parts)
 
 
 def composed(name: str) -> str:
     """The name in the normal form NFC: macOS writes "é" as two characters, others as one."""
-    return normalize("NFC", name)
+    return normalized(name)
 
 
 def unescaped(name: str) -> str:

@@ -58,6 +58,7 @@ __all__ = [
     "to_array",
 ]
 
+_LARGEST = 2048  # pixels a side: for more the network would take gigabytes
 # The most that releases which still obey max_megapixels accept.
 _MOST_MEGAPIXELS = 178.0
 
@@ -85,8 +86,10 @@ class ImageConfig:
     max_megapixels: float = 100.0
 
     def __post_init__(self) -> None:
-        if type(self.size) is not int or self.size < 1:
-            raise SettingError(f"size must be a whole number of pixels, not {self.size!r}")
+        if type(self.size) is not int or not 1 <= self.size <= _LARGEST:
+            raise SettingError(
+                f"size must be a whole number of pixels up to {_LARGEST:,}, not {self.size!r}"
+            )
         for name in ("mean", "std"):
             # A list, as JSON gives it, must compare equal to the same tuple.
             object.__setattr__(self, name, tuple(float(x) for x in getattr(self, name)))

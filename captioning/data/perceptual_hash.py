@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from captioning.data.array_files import open_array
 from captioning.data.caption_files import Photograph
 from captioning.data.caption_rows import count_noun
 from captioning.data.images import ImageError, Source, read_photo
@@ -177,14 +178,11 @@ def _key(path: Path) -> bytes:
 
 def _read(path: Path) -> dict[bytes, NDArray[np.uint8]]:
     """The cached thumbnails by key; none where there is no cache of them."""
-    try:
-        with path.open("rb") as file:
-            rows = np.lib.format.read_array(file)
-    except (FileNotFoundError, ValueError):
+    rows = open_array(path)
+    if rows is None or rows.dtype != _ROW or rows.ndim != 1:
         return {}
-    if rows.dtype != _ROW or rows.ndim != 1:
-        return {}
-    return dict(zip(rows["key"].tolist(), rows["grey"], strict=True))
+    # A copy, because where a file is mapped into memory it cannot be replaced in Windows.
+    return dict(zip(rows["key"].tolist(), np.array(rows["grey"]), strict=True))
 
 
 def _write(path: Path, rows: NDArray[np.void]) -> None:

@@ -30,6 +30,9 @@ _MARK = f"[{MARKS}]"
 # Zero-width non-joiner and joiner: inside a word they choose between forms of letters (Persian,
 # Indic scripts), elsewhere they mean nothing.
 _JOINERS = "[\u200c\u200d]+"
+# As many as Unicode's Stream-Safe Text Format allows on one letter (UAX #15, section 13), and more:
+# to bring these into their order takes time by the square of their number.
+_TOO_MANY = re.compile(rf"({_MARK}{{30}}){_MARK}+")
 # What a word goes on with, for patterns that ask whether it ends here. A blank may not follow.
 WORD_GOES_ON = rf"(?:[^\W_]|{_MARK}|{_JOINERS}(?:[^\W_]|{_MARK}))"
 # Letters and digits with their marks.
@@ -42,6 +45,11 @@ _UNSPACED = re.compile(
 )
 _LONG = {True: 3.0, False: 7.0}  # letters of a mean token, of Chinese and Japanese or of the others
 _FIRST_OF_CHINESE = "\u3040"
+
+
+def normalized(text: str) -> str:
+    """A text in the normal form NFC, of a letter's combining marks the first thirty."""
+    return text if text.isascii() else unicodedata.normalize("NFC", _TOO_MANY.sub(r"\1", text))
 
 
 def has_unseparated_words(captions: Iterable[Sequence[str]]) -> bool:

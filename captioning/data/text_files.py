@@ -1,15 +1,23 @@
 """Text files: how they are read, captions without photographs, and lists of names."""
 
 import gzip
+import io
 import re
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from captioning.data.caption_rows import DataError
 from captioning.data.vocab import tokenize
 
 _SAMPLE = 64  # characters
+# Of a device or a packed file there might be no end. To read as much as this takes six times of it.
+_MOST_BYTES, _PART = 2**29, 2**20
 _GZIP = b"\x1f\x8b"  # how a gzip file begins, whatever its name
+
+
+class _TooLargeError(Exception):
+    """A file with more bytes than are read."""
 
 
 def read_text(path: Path, kind: str = "caption file", content: str = "captions") -> str:
@@ -19,7 +27,7 @@ def read_text(path: Path, kind: str = "caption file", content: str = "captions")
     not UTF-8 or is empty.
     """
     try:
-        text = _decompress(path.read_bytes()).decode("utf-8-sig")
+        text = _read_bytes(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(
             f"{path}: there is no such {kind}; name the file that has the {content}, or put it "
@@ -34,6 +42,10 @@ def read_text(path: Path, kind: str = "caption file", content: str = "captions")
         raise DataError(
             f"{path}, line {line}: this is not UTF-8 text{_other_encoding(error.object, error)}; "
             f"name a file of {content}, or save it as UTF-8 (in a spreadsheet: CSV UTF-8)"
+        ) from None
+    except _TooLargeError:
+        raise DataError(
+            f"{path}: this {kind} has more than {_MOST_BYTES // 2**20} MB; split it into several"
         ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
@@ -102,5 +114,20 @@ def _looks_like_utf16(text: str) -> bool:
     )
 
 
-def _decompress(content: bytes) -> bytes:
-    return gzip.decompress(content) if content.startswith(_GZIP) else content
+def _read_bytes(path: Path) -> bytes:
+    """What is in a file, unpacked; raises _TooLargeError where that is too much."""
+    with path.open("rb") as file:
+        content = _read_most(file)
+    if content.startswith(_GZIP):
+        with gzip.open(io.BytesIO(content)) as packed:
+            content = _read_most(packed)
+    return content
+
+
+def _read_most(file: BinaryIO | gzip.GzipFile) -> bytes:
+    parts: list[bytes] = []
+    while part := file.read(_PART):
+        parts.append(part)
+        if len(parts) * _PART > _MOST_BYTES:
+            raise _TooLargeError
+    return b"".join(parts)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_OTHER_KINDS = (ValueError, TypeError, AttributeError, RecursionError)
 UNSURE_SHARE = 0.2  # of the photographs measured: those with the lowest confidence
 
 
@@ -48,7 +49,7 @@ class Calibration:
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
             return cls.from_result(result) if result.get("sha256") == sha256 else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, LookupError, ArithmeticError, *_OTHER_KINDS):
             return None
 
     def is_unsure(self, confidence: float) -> bool:

@@ -6,9 +6,8 @@ two. Not covered is what captions hardly ever contain: web addresses, markup, sm
 """
 
 import re
-from unicodedata import normalize
 
-from captioning.data.scripts import MARKS
+from captioning.data.scripts import MARKS, normalized
 
 # As the program writes them; in lower case, so that coco-caption does not remove them.
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
@@ -47,8 +46,9 @@ def _pattern(letter: str, more: str, word: str) -> re.Pattern[str]:
     )
 
 
+# Nothing shorter than a whole word is ever wanted, and to try all its parts could take for ever.
 _OF_ANY_SCRIPT = _pattern(
-    rf"(?:[^\W\d_][{MARKS}]*)", rf"(?:[^\W_]|[{MARKS}])", rf"[^\W_]+(?:[{MARKS}]+[^\W_]*)*"
+    rf"(?:[^\W\d_][{MARKS}]*)", rf"(?:[^\W_]|[{MARKS}])", rf"[^\W_]++(?:[{MARKS}]++[^\W_]*+)*+"
 )
 _OF_ASCII = _pattern(r"[^\W\d_]", r"[^\W_]", r"[^\W_]+")  # the same, in less time
 
@@ -58,8 +58,7 @@ def ptb_tokenize(text: str) -> list[str]:
 
     They have no punctuation.
     """
-    if not text.isascii():
-        text = normalize("NFC", text)
+    text = normalized(text)
     text = text.lower().replace("\u2019", "'").replace("\u2018", "'").replace("`", "'")
     pattern = _OF_ASCII if text.isascii() else _OF_ANY_SCRIPT
     return [_BRACKETS.get(token, token) for token in pattern.findall(text)]

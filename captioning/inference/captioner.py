@@ -30,7 +30,7 @@ from captioning.inference.engine_config import AUTO, EngineConfig
 from captioning.inference.engines import choose, make_engine
 from captioning.inference.evidence import evidence_maps, require_occlusion
 from captioning.inference.read_ahead import read_ahead
-from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint
+from captioning.network.checkpoint import SHIPPED_MODEL, Checkpoint, CheckpointError
 from captioning.network.config import DecodeConfig
 from captioning.network.novelty import UNUSUAL, NoveltyDetector
 
@@ -310,6 +310,7 @@ class Captioner:
         pixels = np.stack([photo.pixels for photo in photos])
         features = self.engine.encode(pixels)  # (B, L, C)
         results = beam_search(self.engine, features, self.vocabulary.tokens(), settings.decoding)
+        _require_numbers(results)
         captions = [
             replace(self._to_caption(photo.name, found), novelty=novelty, remark=photo.remark)
             for photo, found, novelty in zip(
@@ -349,6 +350,15 @@ class Captioner:
 
     def _text(self, hypothesis: Hypothesis) -> str:
         return detokenize(self.vocabulary.decode(hypothesis.tokens))
+
+
+def _require_numbers(results: Sequence[Sequence[Hypothesis]]) -> None:
+    """Raise CheckpointError where a network computed no numbers: its weights are far too large."""
+    if not all(found and all(one.score == one.score for one in found) for found in results):
+        raise CheckpointError(
+            "the model computes no numbers (NaN) for this photograph, so its weights are damaged "
+            "or of another network; fetch or train it again"
+        )
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from captioning.errors import CaptioningError
-from captioning.files import write_atomically
+from captioning.files import what_instead, write_atomically
 from captioning.inference.quantisation import Ranges
 
 VERSION = 1
+_MOST_BYTES = 2**20  # a hundred times as many as ours has
 _DO = "measure them again for this model"
 
 
@@ -62,6 +63,8 @@ class MeasuredRanges:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if what_instead(path) or path.stat().st_size > _MOST_BYTES:
+            raise ValueError("no file of ranges")
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise RangesError(f"{path}: there are no measured ranges for int8; {_DO}") from None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from captioning.data.images import ImageConfig
 from captioning.data.vocab import Vocabulary
 from captioning.errors import SettingError
+from captioning.files import what_instead
 from captioning.network.checkpoint_parts import (
     STAGE_TEXTS,
     CheckpointError,
@@ -44,7 +45,9 @@ __all__ = [
 FORMAT = "captioning checkpoint"
 VERSION = 2  # 1 had no classifier, and attention asked before it read the last word
 NOT_RECORDED = "not recorded"
-_MOST_NUMBERS = 2**31  # of a network: ours has 47 million
+# Of a network: ours has 47 million. Tensors that repeat their numbers can claim more of them than
+# there are in the file.
+_MOST_NUMBERS, _MOST_REPEATED = 2**31, 2**27
 _HEAD = 512  # bytes that tell what a file is
 
 
@@ -145,6 +148,13 @@ class Checkpoint:
                 raise damaged(f"weight {name} is missing or of the wrong shape")
         if len(expected) != len(self.weights):
             raise damaged("it has weights that the network does not know")
+        if count_numbers(expected) > max(_MOST_REPEATED, _count_held(self.weights)):
+            raise damaged("its weights claim more numbers than the file has")
+        for name, weight in self.weights.items():
+            if not _is_finite(weight):
+                raise damaged(f"weight {name} has numbers that are not finite")
+            if name.endswith("running_var") and (weight < 0).any():
+                raise damaged(f"weight {name} has variances below 0")
         nouns = self.weights["decoder.classifier.nouns"]
         if nouns.dtype != np.int64 or not ((nouns >= 0) & (nouns < len(self.vocabulary))).all():
             raise damaged("the nouns of its classes are not words of the vocabulary")
@@ -181,16 +191,21 @@ def what_else(path: str | os.PathLike[str]) -> str:
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a checkpoint file of this version, its parts not yet checked."""
     try:
+        if instead := what_instead(path):
+            raise CheckpointError(f"this is {instead} and not a model file; name the file")
         content = read_plain(path)
+    except CheckpointError:
+        raise
     except FileNotFoundError:
         raise CheckpointError("there is no such model file; train one or fetch it") from None
-    except IsADirectoryError:
-        raise CheckpointError("this is a folder; name the model file in it") from None
     except PermissionError:
         raise CheckpointError("this file may not be read; change its permissions") from None
     except ChangedFileError:
         raise damaged("its bytes are others than those that were written") from None
-    except (OSError, PlainFileError):
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"this cannot be read ({reason}); name the model file") from None
+    except PlainFileError:
         if other := what_else(path):
             raise CheckpointError(other) from None
         content = None
@@ -234,6 +249,31 @@ def _read_novelty(value: Any) -> NoveltyDetector:
     if novelty.mean.shape != (ENCODER_CHANNELS,):
         raise damaged("novelty is of features of another size")
     return novelty
+
+
+def _count_held(weights: Mapping[str, NDArray[Any]]) -> int:
+    """How many numbers the storages of weights hold, each storage once."""
+    held = {}
+    for weight in weights.values():
+        storage = weight if weight.base is None else weight.base
+        held[id(storage)] = storage.nbytes // weight.itemsize
+    return sum(held.values())
+
+
+def _is_finite(weight: NDArray[Any]) -> bool:
+    """Whether no number of an array is infinite or NaN.
+
+    As whole numbers the bits of those are greater than of all others of the same sign, which is
+    seen in a third of the time.
+    """
+    if weight.dtype.kind != "f":
+        return True
+    infinity = weight.dtype.type(np.inf)
+    return all(
+        weight.view(f"{kind}{weight.itemsize}").max(initial=0)
+        < end.view(f"{kind}{weight.itemsize}")
+        for kind, end in (("i", infinity), ("u", -infinity))
+    )
 
 
 def _is_usable(value: Any, shape: tuple[int, ...]) -> bool:

@@ -4,16 +4,28 @@ A part or a setting that an older program did not write gets its default. One th
 not know is refused: to ignore it could change the captions.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, get_origin, get_type_hints
 
-from captioning.data.vocab import Vocabulary
+from captioning.data.caption_rows import shorten
+from captioning.data.vocab import SPECIAL_TOKENS, Vocabulary, is_manner
 from captioning.errors import CaptioningError
 
 REQUIRED_PARTS = ("model", "images", "vocabulary", "weights")
 OPTIONAL_PARTS = ("training_images", "decoding", "provenance", "figures", "novelty")
 STAGE_TEXTS = ("stage", "command", "data", "torch")  # what a stage of training says in words
+
+# What no word of a caption has, and could change the line, the page or the spreadsheet that it is
+# shown in: controls and blanks, what turns the direction of writing, tags, half characters, and
+# how a formula begins.
+_NO_WORD = re.compile(
+    "\\A[=+@-]|[\0-\x20\x7f-\xa0<>\u061c\u200e\u200f\u2028-\u202f\u2066-\u2069\ud800-\udfff]"
+)
+_LONGEST_WORD, _LONGEST_REASON = 200, 300  # characters
+# Of what a checkpoint says of itself: tables in tables, and what they hold.
+_DEEPEST, _MOST_VALUES = 20, 100_000
 
 Config = TypeVar("Config")
 
@@ -48,15 +60,17 @@ def read_config(kind: type[Config], value: Any, part: str) -> Config:
     try:
         return kind(**settings)
     except (ValueError, OverflowError) as error:  # a value out of range
-        raise damaged(f"{part}: {error}") from None
+        raise damaged(f"{part}: {str(error)[:_LONGEST_REASON]}") from None
 
 
 def read_vocabulary(value: Any) -> Vocabulary:
     """Make a vocabulary from the list of its words."""
+    words = read_strings(value, "vocabulary")
+    for word in words[len(SPECIAL_TOKENS) :]:
+        if not word or len(word) > _LONGEST_WORD or (_NO_WORD.search(word) and not _starts(word)):
+            raise damaged(f"vocabulary: '{shorten(word)}' is no word")
     try:
-        return Vocabulary(read_strings(value, "vocabulary"))
-    except CheckpointError:
-        raise
+        return Vocabulary(words)
     except ValueError as error:
         raise damaged(str(error)) from None
 
@@ -68,9 +82,15 @@ def read_strings(value: Any, part: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _starts(word: str) -> bool:
+    """Whether a word is the token that captions of a manner start with."""
+    return word[0] == "<" and word[-1] == ">" and is_manner(word[1:-1])
+
+
 def read_provenance(value: Any) -> dict[str, Any]:
     """Check what a checkpoint says of how it was made; what it does not say may be absent."""
     provenance = _mapping(value, "provenance")
+    _refuse_large(provenance)
     _check_texts(provenance, ("encoder", "data"), "provenance")
     read_strings(provenance.get("terms", []), "provenance: terms")
     stages = provenance.get("stages", [])
@@ -96,6 +116,23 @@ def _mapping(value: Any, part: str) -> dict[str, Any]:
     return dict(value)
 
 
+def _refuse_large(table: Mapping[str, Any]) -> None:
+    """Refuse tables in tables without end, or that repeat one another, and all but plain types."""
+    values: list[tuple[Any, int]] = [(table, 0)]
+    for count in range(_MOST_VALUES):
+        if count == len(values):
+            return
+        value, depth = values[count]
+        if isinstance(value, dict | list | tuple) and depth < _DEEPEST:
+            parts = value.values() if isinstance(value, dict) else value
+            if len(values) + len(parts) > _MOST_VALUES:
+                break
+            values += ((part, depth + 1) for part in parts)
+        elif type(value) not in (str, int, float, bool, type(None)):
+            raise damaged("provenance holds something other than plain values")
+    raise damaged("provenance holds too many values")
+
+
 def _check_texts(table: Mapping[str, Any], names: Collection[str], part: str) -> None:
     for name in names:
         if name in table and not isinstance(table[name], str):
@@ -106,7 +143,11 @@ def _refuse_unknown(table: Mapping[Any, Any], known: Collection[str], what: str)
     # A name can be any hashable value in a foreign file: only a string is shown as it is.
     unknown = [name for name in table if not isinstance(name, str) or name not in known]
     if unknown:
-        names = ", ".join(repr(n) if isinstance(n, str) else type(n).__name__ for n in unknown)
+        shown = unknown[:3]
+        names = ", ".join(
+            f"'{shorten(n)}'" if isinstance(n, str) else type(n).__name__ for n in shown
+        )
+        names += ", ..." if len(unknown) > len(shown) else ""
         raise CheckpointError(
             f"this program does not know the {what} {names}; update the program, or train the "
             "model again"

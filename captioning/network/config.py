@@ -6,6 +6,7 @@ from typing import Annotated
 from captioning.errors import SettingError
 
 MAX_BEAM = 1000  # what memory allows, and far more than helps
+MAX_WORDS = 1000  # a search that never finds an end stops there
 BLOCKS = (3, 4, 6, 3)  # of a ResNet-50, in each layer (He et al. 2016, table 1)
 EXPANSION = 4  # a block's output channels, relative to its width
 ENCODER_CHANNELS = 2048
@@ -65,8 +66,8 @@ class DecodeConfig:
             raise SettingError(f"beam must be from 1 to {MAX_BEAM:,}, not {self.beam}")
         if not 0 <= self.length_penalty <= 5:
             raise SettingError(f"length_penalty must be in [0, 5], not {self.length_penalty}")
-        if self.max_words < 1:
-            raise SettingError(f"max_words must be at least 1, not {self.max_words}")
+        if not 1 <= self.max_words <= MAX_WORDS:
+            raise SettingError(f"max_words must be from 1 to {MAX_WORDS:,}, not {self.max_words}")
         if not 0 <= self.repetition_penalty <= 100:
             raise SettingError(
                 f"repetition_penalty must be in [0, 100], not {self.repetition_penalty}"

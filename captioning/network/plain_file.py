@@ -5,9 +5,10 @@ raw array for each storage that tensors are views of. Of the pickle's opcodes
 (https://docs.python.org/3/library/pickletools.html) only those are known here that plain types and
 tensors need, and of names only those below: nothing is imported, nothing is called. No number of
 the file is trusted: an array lies within its storage, a storage is as large as its record, the
-records together are no larger than the file, and all else takes memory as the pickle has bytes.
+records together are no larger than the file, and the pickle has a limit in bytes and in operations.
 """
 
+import itertools
 import os
 import struct
 import sys
@@ -41,7 +42,8 @@ _KEYS = (str, int, float, bool, type(None))  # a tuple's hash recurses, as deep 
 Item = TypeVar("Item")
 
 _LOCAL_HEADER = 30  # bytes of a zip file, before the record's name
-_MOST_BYTES = 2**26  # of the pickle: two million photographs are recorded in fewer
+# Of the pickle: a million photographs are recorded in fewer. An operation of one byte can take 80.
+_MOST_BYTES, _MOST_OPERATIONS = 2**26, 2**22
 
 
 class PlainFileError(ValueError):
@@ -65,17 +67,20 @@ class _Storage(NamedTuple):
     numbers: NDArray[Any]  # (M,)
 
 
-def read_plain(path: str | os.PathLike[str]) -> Any:
+def read_plain(
+    path: str | os.PathLike[str], tensor: Callable[[NDArray[Any]], Any] = np.asarray
+) -> Any:
     """Read plain types, and tensors as arrays; those of one storage share its memory.
 
-    Plain are None, truths, numbers, strings, lists, tuples and dicts. Raises OSError where the
-    file cannot be opened, and PlainFileError for anything wrong in it.
+    Plain are None, truths, numbers, strings, lists, tuples and dicts. ``tensor`` makes of an array
+    what is wanted in its place. Raises OSError where the file cannot be opened, and PlainFileError
+    for anything wrong in it.
     """
     with open(path, "rb") as file:
         try:
             archive = _Archive(file)
             _require(archive.records["data.pkl"].file_size <= _MOST_BYTES)
-            return _Pickle(archive.read("data.pkl").tobytes(), archive.storage).load()
+            return _Pickle(archive.read("data.pkl").tobytes(), archive.storage, tensor).load()
         except PlainFileError:
             raise
         except Exception as error:  # as bytes at random fail: KeyError, struct.error, MemoryError
@@ -127,8 +132,13 @@ class _Archive:
 class _Pickle:
     """The machine that a pickle is a program of: a stack, marks in it, and a memo."""
 
-    def __init__(self, data: bytes, storage: Callable[[str, str, int], _Storage]) -> None:
-        self.data, self.at, self.storage = data, 0, storage
+    def __init__(
+        self,
+        data: bytes,
+        storage: Callable[[str, str, int], _Storage],
+        tensor: Callable[[NDArray[Any]], Any],
+    ) -> None:
+        self.data, self.at, self.storage, self.tensor = data, 0, storage, tensor
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -136,11 +146,13 @@ class _Pickle:
     def load(self) -> Any:
         """Run the program, and return what it leaves."""
         operations, data = _OPERATIONS, self.data
-        while (code := data[self.at]) != ord("."):
+        for _ in itertools.repeat(None, _MOST_OPERATIONS):
+            if (code := data[self.at]) == ord("."):
+                (content,) = self.stack
+                return content
             self.at += 1
             operations[code](self)
-        (content,) = self.stack
-        return content
+        raise PlainFileError("it is of more operations than any checkpoint")
 
     def take(self, count: int) -> bytes:
         """The next bytes of the program."""
@@ -216,7 +228,7 @@ class _Pickle:
     def call(self) -> None:
         arguments, name = self.pop_typed(tuple), self.pop_typed(_Name).text
         if name == _TENSOR:
-            self.stack.append(_array(*arguments[:4]))
+            self.stack.append(self.tensor(_array(*arguments[:4])))
         elif name == _ORDERED:
             _require(not arguments)
             self.stack.append({})

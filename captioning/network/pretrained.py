@@ -12,6 +12,7 @@ from torchvision.models import ResNet50_Weights
 
 from captioning.data.class_nouns import class_nouns
 from captioning.errors import CaptioningError
+from captioning.files import what_instead
 from captioning.network.checkpoint import Checkpoint, what_else
 from captioning.network.config import ENCODER_CHANNELS
 from captioning.network.encoder import Encoder
@@ -78,15 +79,22 @@ def pretrained_encoder(
 
 def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
     try:
+        if instead := what_instead(path):
+            raise PretrainedError(
+                f"{path}: this is {instead} and not a file; name a file of weights"
+            )
         state = load_plain(path)
+    except PretrainedError:
+        raise
     except FileNotFoundError:
         raise PretrainedError(f"{path}: there is no such file of encoder weights") from None
-    except IsADirectoryError:
-        raise PretrainedError(f"{path}: this is a folder; name the file of weights in it") from None
     except PermissionError:
         raise PretrainedError(
             f"{path}: this file may not be read; change its permissions"
         ) from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise PretrainedError(f"{path}: this cannot be read ({reason}); name a file") from None
     except Exception:
         if other := what_else(path):
             raise PretrainedError(f"{path}: {other}") from None
@@ -104,7 +112,21 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
         ) from None
     # A hash of the tensors, not of the file: versions of torch.save write them differently.
     source = f"{path.name} (tensors' sha256 {weights_hash(encoder.stages.state_dict())})"
-    return PretrainedEncoder(encoder, classifier, source)
+    pretrained = PretrainedEncoder(encoder, classifier, source)
+    if not (_is_possible(encoder.stages) and _is_possible(classifier)):
+        raise PretrainedError(
+            f"{path}: some of its weights are not finite in float16, or its variances are below 0; "
+            "fetch the file again, or name another one"
+        )
+    return pretrained
+
+
+def _is_possible(part: nn.Module) -> bool:
+    """Whether all numbers are finite, and no variance of a norm is below 0."""
+    return all(
+        bool(value.isfinite().all()) and not (name.endswith("running_var") and (value < 0).any())
+        for name, value in part.state_dict().items()
+    )
 
 
 def _classifier(state: Mapping[str, Tensor]) -> nn.Linear:

@@ -16,6 +16,8 @@ from captioning.files import write_atomically
 from captioning.network.checkpoint import FORMAT, VERSION, Checkpoint
 from captioning.network.model import CaptioningModel
 from captioning.network.novelty import NoveltyDetector
+from captioning.network.old_file import OLD_START, require_short
+from captioning.network.plain_file import read_plain
 
 _MORE = 2**20  # bytes: more than a full disk has left over
 
@@ -103,8 +105,14 @@ def _reason_of(path: Path) -> OSError | None:
 def load_plain(path: str | os.PathLike[str]) -> Any:
     """Load plain types and tensors, on the CPU; no code in the file is run.
 
-    On a file of another kind this can raise almost anything, as zip, pickle or tensors fail.
+    What torch.save has written since PyTorch 1.6 is read as ``plain_file`` reads it; what it wrote
+    before, by torch.load. Raises OSError where the file cannot be opened, PlainFileError for
+    another kind of file, and of an old one whatever torch.load raises.
     """
+    with open(path, "rb") as file:
+        if file.read(len(OLD_START)) != OLD_START:
+            return read_plain(path, torch.from_numpy)
+    require_short(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the pickle protocol of a foreign file
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -140,7 +140,7 @@ def read_records(path: Path) -> list[Record]:
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         complete = all({"stage", "train_loss", "dev"} <= record.keys() for record in records)
-    except (ValueError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):
         complete = False
     if not complete:
         raise CaptioningError(

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from torch import Tensor
+from torch.optim import Optimizer
+
 from captioning import processes
 from captioning.errors import CaptioningError, SettingError
-from captioning.files import remove_leftovers
+from captioning.files import remove_leftovers, what_instead
 from captioning.network.saved_network import load_plain, save_plain
 
 Record: TypeAlias = dict[str, Any]  # one epoch: its number, losses, figures
@@ -83,15 +86,17 @@ class ResumeFile:
         if not self.path.exists():
             return Progress()
         try:
+            if what_instead(self.path):
+                raise ValueError("no file")
             content = load_plain(self.path)
             self._refuse_other_processes(content["settings"])
             if content["settings"] != self.settings:
                 raise ValueError("other settings")
             for name, part in self.parts.items():
                 part.load_state_dict(content[name])
-            return Progress(
-                list(content["records"]), list(content["losses"]), float(content["seconds"])
-            )
+                if isinstance(part, Optimizer):
+                    _require_shapes(part)
+            return _progress(content)
         except ResumeError:
             raise
         except Exception as error:
@@ -112,6 +117,28 @@ class ResumeFile:
             f"{self.path}: this training was started with --nproc-per-node {before} and does "
             f"not resume with {now}; go on with {program} main.py, or start over with --restart"
         )
+
+
+def _require_shapes(optimizer: Optimizer) -> None:
+    """Raise ValueError where the state of a parameter cannot be its own.
+
+    load_state_dict asks for neither: a step would fail in the middle of the training.
+    """
+    for parameter, state in optimizer.state.items():
+        for value in state.values():
+            if not isinstance(value, Tensor) or value.ndim == 0:
+                continue
+            held = value.untyped_storage().nbytes() // value.itemsize
+            if value.shape != parameter.shape or held < value.numel():
+                raise ValueError("the state of another parameter")
+
+
+def _progress(content: Mapping[str, Any]) -> Progress:
+    """How far training had come; raises an error for records of another kind."""
+    records, losses = list(content["records"]), [float(loss) for loss in content["losses"]]
+    if not all({"epoch", "train_loss", "dev"} <= record.keys() for record in records):
+        raise ValueError("other records")
+    return Progress(records, losses, float(content["seconds"]))
 
 
 @contextmanager
