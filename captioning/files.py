@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,12 +106,10 @@ def require_writable(path: Path) -> None:
     """
     path = _destination(path)
     folder = next(each for each in path.parents if os.path.lexists(each))
-    probe = folder / f".writable.{os.getpid()}"
     try:
-        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        probe.unlink()
-    except FileExistsError:
-        probe.unlink()  # of a process that was killed
+        # On Linux it has no name, so that a process which is killed here leaves nothing behind.
+        with tempfile.TemporaryFile(dir=folder, prefix=".writable."):
+            pass
     except OSError as error:
         reason = error.strerror or str(error)
         raise WriteError(

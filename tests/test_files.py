@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,20 @@ def test_checking_a_place_leaves_nothing_behind(tmp_path):
     (tmp_path / "there.txt").write_text("old")
     require_writable(tmp_path / "there.txt")
     assert (tmp_path / "there.txt").read_text() == "old"
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without names")
+def test_a_process_that_is_killed_while_it_checks_leaves_nothing_behind(tmp_path, monkeypatch):
+    opened, seen = tempfile.TemporaryFile, []
+
+    def watched(**settings):
+        file = opened(**settings)
+        seen.append(os.listdir(tmp_path))
+        return file
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", watched)
+    require_writable(tmp_path / "there.txt")
+    assert seen == [[]]
 
 
 def test_a_file_where_a_folder_should_be_is_noticed(tmp_path):

@@ -180,12 +180,19 @@ def what_else(path: str | os.PathLike[str]) -> str:
         return "this is a web page and not the file itself; fetch it again"
     if not head:
         return "this file is empty, so it is not a checkpoint; fetch it again"
-    if head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
+    if head.startswith(b"PK\x03\x04") and not _has_zip_end(path):
         return (
             "this file is cut short, so it is not a checkpoint that can be read; fetch it again, "
             "or train it again"
         )
     return ""
+
+
+def _has_zip_end(path: str | os.PathLike[str]) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # which it raises for an end that is there and damaged
+        return True
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -336,6 +336,13 @@ def test_a_truncated_checkpoint_is_refused(small, path, kept):
     assert "fetch it again" in message
 
 
+def test_an_end_that_tells_of_other_disks_is_damage(path, checkpoint_path):
+    content = bytearray(checkpoint_path.read_bytes())
+    content[content.rindex(b"PK\x06\x07") + 16] ^= 0x20  # how many there are (APPNOTE 4.3.15)
+    path.write_bytes(content)
+    assert_refused(path)
+
+
 def test_a_checkpoint_without_its_last_byte_is_refused(small, path):
     torch.save(small, path)
     path.write_bytes(path.read_bytes()[:-1])
