@@ -6,6 +6,7 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image, ImageFile
 
 from captioning.data import (
+    avif_files,
     gif_files,
     heif_files,
     jpeg_files,
@@ -173,19 +174,12 @@ def _webp(stream: BinaryIO, name: str) -> Image.Image:
     return _loaded(WebPImagePlugin.WebPImageFile(stream), name, 9, held)
 
 
-def _avif(stream: BinaryIO, name: str) -> Image.Image:
-    from PIL import AvifImagePlugin
-
-    held = require_short(stream, name)
-    return _loaded(AvifImagePlugin.AvifImageFile(stream), name, 12, held)
-
-
 _DECODERS: dict[str, Callable[[BinaryIO, str], Image.Image]] = {
     "PNG": png_files.decode,
     "TIFF": tiff_files.decode,
     "HEIF": heif_files.decode,
     "WEBP": _webp,
-    "AVIF": _avif,
+    "AVIF": avif_files.decode,
     "GIF": gif_files.decode,
     "BMP": _bmp,
 }

@@ -7,6 +7,7 @@ from functools import cache
 
 from PIL import Image
 
+from tools.attacks.avif_streams import Coded, avif
 from tools.attacks.valid_photos import (
     chunk,
     deflated_zeros,
@@ -268,6 +269,22 @@ def _boxed() -> Named:
         yield f"boxes{suffix}", data[: int.from_bytes(data[:4])] + deepest
     film = encode(Image.new("RGB", (16, 16)), "AVIF", save_all=True, speed=10)
     yield "film.avif", film
+    yield from _streams_of_avif()
+
+
+def _streams_of_avif() -> Named:
+    """What the streams of AV1 in a file say, and its boxes do not."""
+    small, large, phone = (64, 64), (16_384, 16_384), (6_000, 4_000)
+    yield "stream16384.avif", avif([Coded(*large, is_deep=True).stream()], small, 10)
+    yield "frame16384.avif", avif([Coded(*small, True, override=large).stream()], small, 10)
+    yield "hidden.avif", avif([Coded(*phone, True, hidden=8).stream()], phone, 10)
+    yield "hidden64.avif", avif([Coded(*small, True, phone, 8).stream()], small, 10)
+    cells = [Coded(*small).stream()] * 4096
+    yield "cells.avif", avif(cells, small, grid=(64, 64))
+    yield "cells_apart.avif", avif(cells, small, grid=(64, 64), are_apart=True)
+    yield "cell16384.avif", avif([*cells[1:256], Coded(*large).stream()], small, grid=(16, 16))
+    yield "units.avif", avif([b"\x12\0" * 2_000_000 + cells[0]], small)
+    yield "empty_boxes.avif", avif(cells[:1], small) + b"\0\0\0\x08free" * 1_500_000
 
 
 _QUICK: dict[str, dict[str, object]] = {"AVIF": {"speed": 10}, "HEIC": {}}
