@@ -28,8 +28,8 @@ PURELIB = "import sysconfig; print(sysconfig.get_path('purelib'))"
 # The installed page in Streamlit's test harness: what it offers, and what a click gives.
 CLICK = """
 from streamlit.testing.v1 import AppTest
-from captioning.app.__main__ import SCRIPT
-page = AppTest.from_file(SCRIPT, default_timeout=60).run()
+from captioning.app.application import PAGES
+page = AppTest.from_file(PAGES, default_timeout=60).run()
 print(*[button.label for button in page.button], sep="\\n")
 page.button[0].click().run()
 print(len(page.header), "caption,", "an" if page.exception else "no", "exception")
