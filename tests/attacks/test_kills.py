@@ -17,8 +17,11 @@ def test_the_folder_command_killed_ends_as_one_left_alone(tmp_path, checkpoint_p
     expected = small.finish("alone")
     signals = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
     killer = Killer(2.5, signals, random.Random(3))
-    kill_folder(small, expected, killer, 3)
-    assert killer.kills >= 1
+    for _ in range(5):  # a quick machine may be done before
+        kill_folder(small, expected, killer, 3)
+        if killer.kills:
+            return
+    pytest.fail("the command ended five times before it was killed")
 
 
 def test_the_check_notices_a_file_that_differs(tmp_path, checkpoint_path):
