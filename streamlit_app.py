@@ -14,9 +14,11 @@ from streamlit.starlette import App
 
 import captioning.app
 from captioning.app.gate import MIDDLEWARE, apologise
+from captioning.app.memory import return_what_is_freed
 
 PAGES = Path(captioning.app.__file__).with_name("navigation.py")
 
+return_what_is_freed()
 # Streamlit looks for this line in this file, and then serves the pages so.
 app = App(PAGES, middleware=MIDDLEWARE, on_script_error=apologise)
 

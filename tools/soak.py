@@ -93,7 +93,16 @@ def section(content: Mapping[str, Any]) -> str:
     for part, result in content.items():
         for outcome in result["outcomes"]:
             rows.append(_row(part, outcome))
-    return "\n".join(rows)
+    where = sorted({_where(result) for result in content.values()})
+    return "\n".join([*rows, "", *where])
+
+
+def _where(result: Mapping[str, Any]) -> str:
+    """On which machine, and when."""
+    return (
+        f"Run on {result['date']}: {result['threads']} threads of {result['processor']}, "
+        f"Python {result['python']}."
+    )
 
 
 def _row(part: str, outcome: Mapping[str, Any]) -> str:
@@ -121,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in chosen:
         print(name, flush=True)
         content[name] = run(name)
+        content = {part: content[part] for part in PARTS if part in content}
         write_text(RESULT, json.dumps(content, indent=2) + "\n")
         document = DOCUMENT.read_text(encoding="utf-8")
         write_text(DOCUMENT, with_part(document, "soak", section(content)))

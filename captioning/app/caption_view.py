@@ -1,10 +1,14 @@
 """One caption: its words explained, the other captions, what can be saved."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 from PIL import Image
+from streamlit.runtime import get_instance
+from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 
 from captioning.app.map_view import PHOTO_SIDE, Explained, show_words
 from captioning.app.sidebar import Display
@@ -14,6 +18,8 @@ from captioning.data.images import ImageConfig, read_photo
 from captioning.evaluation.calibration import Calibration
 from captioning.inference.captioner import Alternative, Caption
 from captioning.inference.export import as_html, as_json
+
+PNG = "image/png"
 
 
 def show_headline(caption: Caption, text: str, calibration: Calibration | None) -> None:
@@ -80,14 +86,41 @@ def show_exports(photo: Image.Image, caption: Caption, text: str) -> None:
 
 def show_picture_download(photo: Image.Image, caption: Caption) -> None:
     """The button that saves the maps of all words as one picture."""
+    name, context = f"{Path(caption.source).stem}_maps.png", get_script_run_ctx()
+
+    def draw() -> bytes:
+        """Called only when the button is clicked."""
+        content = maps_png(photo, caption)
+        keep_for_download(content, name, context)
+        return content
+
     st.download_button(
         "Attention as PNG" if caption.evidence is None else "Evidence and attention as PNG",
-        lambda: maps_png(photo, caption),  # drawn only when the button is clicked
-        f"{Path(caption.source).stem}_maps.png",
-        "image/png",
+        draw,
+        name,
+        PNG,
         on_click="ignore",
         icon=":material/download:",
     )
+
+
+def keep_for_download(content: bytes, name: str, context: ScriptRunContext | None) -> None:
+    """Keep a picture while this visitor's page is as it is.
+
+    Streamlit keeps what was made on demand until the pages of any two visitors were drawn, which
+    with many visitors is before the browser has fetched it. Once more, and as part of the page,
+    it is the same file, and stays.
+    """
+
+    def keep() -> None:
+        manager = get_instance().media_file_mgr
+        manager.add(content, PNG, "maps", file_name=name, is_for_static_download=True)
+
+    if context is not None:  # there is none in Streamlit's test harness
+        thread = threading.Thread(target=keep)
+        add_script_run_ctx(thread, context)
+        thread.start()
+        thread.join()
 
 
 def maps_png(photo: Image.Image, caption: Caption) -> bytes:

@@ -45,6 +45,17 @@ def test_each_of_several_visitors_gets_their_own_captions_alone(running):
     assert sum(len(person.answers) for person in everyone) >= VISITORS
 
 
+def test_maps_can_be_fetched_while_others_pages_are_drawn(running, visitor):
+    (person,) = visitors.people(1, pictures=2)
+    visit = visitors.Visit(person, running[0])
+    visit.one()
+    address = visit.draw_maps()
+    for _ in range(3):  # after two, Streamlit forgets what was made on demand
+        visitor.rerun()
+    visit.fetch_maps(address)
+    visit.visitor.leave()
+
+
 def test_a_wrong_caption_would_be_noticed(running):
     (person,) = visitors.people(1, pictures=2)
     wrong = {key: ["Another visitor's."] for key in person.captions}

@@ -208,6 +208,10 @@ class Visit:
     def maps(self) -> None:
         """Save the maps of all words as a picture, which is drawn only then."""
         self.one()
+        self.fetch_maps(self.draw_maps())
+
+    def draw_maps(self) -> str:
+        """Have the maps of the caption that is shown drawn; returns the picture's address."""
         button = self.visitor.screen.widget("download_button", "Evidence")
         message = BackMsg()
         request = message.backend_operation_request
@@ -219,7 +223,11 @@ class Visit:
                 break
         answer = reply.backend_operation_response
         assert not answer.error_msg, answer.error_msg
-        status, content = self.visitor.get(answer.deferred_file.url)
+        return answer.deferred_file.url
+
+    def fetch_maps(self, address: str) -> None:
+        """The picture has to be there until the page is another one."""
+        status, content = self.visitor.get(address)
         assert (status, content[:4]) == (200, b"\x89PNG"), f"no picture of the maps: {status}"
 
     def change_beam(self) -> None:
