@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of mallopt(3)
-_LARGE = 4 * 2**20  # bytes
+_LARGE = 2**20  # bytes
 
 
 def return_what_is_freed() -> bool:
