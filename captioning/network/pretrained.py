@@ -104,6 +104,7 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
     encoder = Encoder(stride_in_1x1)
     try:
         encoder.load_torchvision(state)
+        _require_numbers(state)
         classifier = _classifier(state)
     except (ValueError, AttributeError, RuntimeError) as error:  # RuntimeError: sparse tensors
         reason = " ".join(str(error).split())
@@ -112,30 +113,23 @@ def _from_file(path: Path, stride_in_1x1: bool) -> PretrainedEncoder:
         ) from None
     # A hash of the tensors, not of the file: versions of torch.save write them differently.
     source = f"{path.name} (tensors' sha256 {weights_hash(encoder.stages.state_dict())})"
-    pretrained = PretrainedEncoder(encoder, classifier, source)
-    if not (_is_possible(encoder.stages) and _is_possible(classifier)):
-        raise PretrainedError(
-            f"{path}: some of its weights are not finite in float16, or its variances are below 0; "
-            "fetch the file again, or name another one"
-        )
-    return pretrained
+    return PretrainedEncoder(encoder, classifier, source)
 
 
-def _is_possible(part: nn.Module) -> bool:
-    """Whether all numbers are finite, and no variance of a norm is below 0."""
-    return all(
-        bool(value.isfinite().all()) and not (name.endswith("running_var") and (value < 0).any())
-        for name, value in part.state_dict().items()
-    )
+def _require_numbers(state: Mapping[str, Any]) -> None:
+    """Raise ValueError for weights that no network has."""
+    for name, value in state.items():
+        # In float16, as checkpoints have them.
+        if isinstance(value, Tensor) and not value.half().isfinite().all():
+            raise ValueError(f"its {name} holds numbers that are not finite in float16")
+        if name.endswith("running_var") and (value < 0).any():
+            raise ValueError(f"its {name} holds variances below 0")
 
 
 def _classifier(state: Mapping[str, Tensor]) -> nn.Linear:
     """The classifier of a state dict of torchvision's resnet50; raises ValueError without one."""
     weight, bias = state.get("fc.weight"), state.get("fc.bias")
     classes = len(class_nouns())
-    for name, value in state.items():
-        if isinstance(value, Tensor) and not value.isfinite().all():
-            raise ValueError(f"its {name} holds values that are not numbers")
     if weight is None or bias is None or weight.shape != (classes, ENCODER_CHANNELS):
         raise ValueError(f"it has no classifier (fc) of ImageNet's {classes:,} classes")
     classifier = nn.Linear(ENCODER_CHANNELS, classes)
