@@ -1,5 +1,6 @@
 """Networks and their checkpoints: made of one, and saved to one. Here PyTorch is needed."""
 
+import errno
 import os
 import warnings
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from captioning.network.novelty import NoveltyDetector
 from captioning.network.old_file import OLD_START, require_short
 from captioning.network.plain_file import read_plain
 
+_WRITER = "inline_container"  # the part of PyTorch in C++ that writes, in its messages
 _MORE = 2**20  # bytes: more than a full disk has left over
 
 
@@ -84,8 +86,11 @@ def save_plain(content: Any, path: Path) -> None:
     def write(temporary: Path) -> None:
         try:
             torch.save(content, temporary)
-        except RuntimeError as error:  # of its writer in C++, which forgets what the system said
-            raise _reason_of(temporary) or error from None
+        except RuntimeError as error:
+            if _WRITER not in str(error):
+                raise
+            # It forgets what the system said, and a disk may have failed for a moment alone.
+            raise _reason_of(temporary) or OSError(errno.EIO, os.strerror(errno.EIO)) from None
 
     write_atomically(path, write)
 

@@ -708,3 +708,21 @@ def test_stages_that_record_little_are_completed(checkpoint):
         "data": "other photographs",
         "torch": NOT_RECORDED,
     }
+
+
+def failing(message):
+    def fail(*_):
+        raise RuntimeError(message)
+
+    return fail
+
+
+def test_a_disk_that_fails_for_a_moment_is_a_sentence(tmp_path, monkeypatch):
+    message = "[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"
+    monkeypatch.setattr(torch, "save", failing(message))
+    with pytest.raises(WriteError, match=r"plain\.pth: it could not be written \(Input/output"):
+        save_plain({}, tmp_path / "plain.pth")
+    monkeypatch.setattr(torch, "save", failing("a defect"))
+    with pytest.raises(RuntimeError, match="a defect"):
+        save_plain({}, tmp_path / "plain.pth")
+    assert list(tmp_path.iterdir()) == []

@@ -60,10 +60,11 @@ static int fails(const char *kind) {
 }
 
 static int opened(int (*open_real)(const char *, int, ...), const char *path, int flags, mode_t mode) {
-    int is_new = access(path, F_OK) != 0;
-    if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_DIRECTORY) || !is_under(path))
+    int is_new = access(path, F_OK) != 0, has_no_name = (flags & O_TMPFILE) == O_TMPFILE;
+    if ((flags & O_ACCMODE) == O_RDONLY || ((flags & O_DIRECTORY) && !has_no_name) || !is_under(path))
         return open_real(path, flags, mode);
-    if (!(is_new && (flags & O_CREAT)) && !(flags & O_TRUNC)) return open_real(path, flags, mode);
+    if (!has_no_name && !(is_new && (flags & O_CREAT)) && !(flags & O_TRUNC))
+        return open_real(path, flags, mode);
     return fails("open") ? -1 : open_real(path, flags, mode);
 }
 
