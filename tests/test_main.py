@@ -618,7 +618,7 @@ def complaint(capsys):
         (["--epochs", 0], ["epochs must be at least 1"]),
         (["--batch-size", -1], ["batch_size must be at least 1"]),
         (["--beam", 0], ["beam must be from 1 to 1,000"]),
-        (["--max-words", 0], ["max_words must be at least 1"]),
+        (["--max-words", 0], ["max_words must be from 1 to 1,000"]),
         (["--caption-words", 0], ["caption_words must be at least 1"]),
         (["--learning-rate", "nan"], ["learning_rate must be above 0"]),
         (["--label-smoothing", 1], ["label_smoothing must be in [0, 1)"]),
