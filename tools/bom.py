@@ -124,7 +124,7 @@ def section(result: Mapping[str, Any]) -> str:
     rows = ["| library | version | inside | is given | known holes |", "|---|---|---|---|---|"]
     for decoder in decoders():
         if version := result["versions"].get(decoder.key):
-            cells = (decoder.library, version, decoder.package, decoder.given, decoder.holes)
+            cells = (decoder.name, version, decoder.package, decoder.given, decoder.holes)
             rows.append(f"| {' | '.join(cells)} |")
     told = f"Versions as the files reported them on {result['date']}: {result['system']}."
     return "\n".join([*rows, "", told])

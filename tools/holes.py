@@ -50,14 +50,14 @@ class Decoder:
     """A library inside a wheel, what it is given to read, and its known holes, in Markdown."""
 
     package: str
-    library: str
+    name: str
     given: str
     holes: str
 
     @property
     def key(self) -> str:
         """How the bill of materials calls it."""
-        return f"{self.package} {self.library}"
+        return f"{self.package} {self.name}"
 
 
 @cache

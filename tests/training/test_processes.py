@@ -21,23 +21,12 @@ from captioning.data.splits import hashed_split
 from captioning.network.checkpoint import Checkpoint
 from captioning.network.saved_network import load_plain
 from captioning.training.recipe import STAGES
+from tools.attacks import small_training
 from tools.attacks.small_training import draw_photographs
 
 ROOT = Path(__file__).resolve().parents[2]
 SPIED = Path(__file__).with_name("spied.py")
-SETTINGS = {
-    "image-size": 64,
-    "train-size": 48,
-    "embedding-dim": 8,
-    "attention-dim": 6,
-    "decoder-dim": 7,
-    "min-count": 2,
-    "batch-size": 4,
-    "epochs": 1,
-    "beam": 2,
-    "precision": "float32",
-    "device": "cpu",
-}
+SETTINGS = small_training.SETTINGS | {"batch-size": 4, "epochs": 1}
 # What is drawn for a photograph is the same in one process; what dropout draws is not.
 ALIKE = ("--dropout", "0")
 CLOSE = 1e-5
